@@ -1,0 +1,33 @@
+# `make demo` and `make test` need python3 (>= 3.11), git, make and a C compiler; they set up the rest, once.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+DATA := build/demo
+
+.PHONY: help demo test check fix
+help:          ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Longtake needs Python 3.11 or newer.")'
+	@echo "Setting up .venv (once, a few minutes) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## film examples/ with the model that ships with Longtake
+	@$(BIN)/python examples/demo.py
+
+test: $(READY) ## run the tests
+	@$(BIN)/pytest -n auto
+
+check: $(READY) ## format, lint, types, imports, and the tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+fix: $(READY)  ## format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .

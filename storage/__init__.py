@@ -1,0 +1,1 @@
+"""What is kept: the schema, jobs, takes and media."""

@@ -1,0 +1,228 @@
+"""The job table, where the bot and the workers meet.
+
+    queued     -> running      claim
+    running    -> done         finish
+               -> queued       release; fail, to be retried; the lease ran out
+               -> failed       fail, for good; the last attempt failed or its lease ran out
+    queued, running -> cancelled
+
+A worker holds a job by a lease, which its heartbeat renews. A worker that lost its job (the lease ran out and another
+one claimed it, or somebody cancelled it) is told so by its next heartbeat, and nothing that it still sends is kept:
+every claim counts `attempts` up, and a worker names the attempt that it speaks for.
+"""
+
+import time
+from collections.abc import Callable
+
+import sqlite_utils
+
+from storage.database import Database, Parameters, Row, first_row, to_datetime, to_milliseconds
+from storage.schema import Errand, Film, Job, JobEvent, JobState, Plan, Progress, Take, UserError
+from storage.takes import insert_take, require_take
+
+MAX_ATTEMPTS = 3  # after this many failures a job has failed; an attempt that was released is none
+
+_HELD = "id = :job AND attempts = :attempt AND state = 'running'"
+_MAY_RETRY = f"attempts - releases < {MAX_ATTEMPTS}"
+
+
+class Fenced(Exception):
+    """The job is not held by this attempt any more: cancelled, or taken over. What it brought was not kept."""
+
+
+class Jobs:
+    """The job table. `now` is the clock, in seconds since 1970."""
+
+    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._now = now
+
+    # ---- for who wants a film ----
+
+    def enqueue(self, plan: Plan, errand: Errand) -> Job:
+        """Put a plan at the end of the queue. Another take of another take counts as one of the first take."""
+        with self._database.write() as db:
+            if errand.parent is not None:
+                require_take(db, errand.parent)
+            if errand.again_of is not None:
+                first = require_take(db, errand.again_of)["again_of"] or errand.again_of
+                errand = errand.model_copy(update={"again_of": first})
+            values = {"channel": errand.channel, "plan": plan.model_dump_json(), "errand": errand.model_dump_json()}
+            sql = """
+                INSERT INTO jobs (state, channel, plan, errand, created_ms)
+                VALUES ('queued', :channel, :plan, :errand, :now) RETURNING *
+            """
+            (row,) = db.query(sql, values | {"now": self._milliseconds()})
+            self._note(db, row, "queued")
+        return _job(row)
+
+    def cancel(self, job: int) -> Job:
+        """Cancel a job that is queued or running; a running one's worker learns it from its next heartbeat."""
+        sql = """
+            UPDATE jobs SET state = 'cancelled', lease_ms = NULL, finished_ms = :now
+            WHERE id = :job AND state IN ('queued', 'running') RETURNING *
+        """
+        with self._database.write() as db:
+            row = first_row(db, sql, {"job": job, "now": self._milliseconds()})
+            if row is not None:
+                self._note(db, row, "cancelled")
+                return _job(row)
+        state = self.get(job).state
+        raise UserError(f"Job {job} is already {state}." if state is not JobState.FAILED else f"Job {job} has failed.")
+
+    def get(self, job: int) -> Job:
+        """The job of this number."""
+        rows = self._database.rows("SELECT * FROM jobs WHERE id = :job", {"job": job})
+        if not rows:
+            raise UserError(f"There is no job {job}.")
+        return _job(rows[0])
+
+    def queue(self, channel: str | None = None) -> list[Job]:
+        """Jobs that are running or queued, those in work first, then in the order in which they will be claimed."""
+        where = "state IN ('queued', 'running')" + (" AND channel = :channel" if channel is not None else "")
+        return self._select(f"WHERE {where} ORDER BY state = 'queued', id", {"channel": channel})
+
+    def recent(self, channel: str | None = None, state: JobState | None = None, limit: int = 20) -> list[Job]:
+        """The newest jobs, newest first: all, or those of a channel, in a state, or both."""
+        wanted = [name for name, value in (("channel", channel), ("state", state)) if value is not None]
+        where = " AND ".join(f"{name} = :{name}" for name in wanted) or "TRUE"
+        parameters = {"channel": channel, "state": state, "limit": limit}
+        return self._select(f"WHERE {where} ORDER BY id DESC LIMIT :limit", parameters)
+
+    def position(self, job: int) -> int | None:
+        """Place of a job in the queue: 1 is claimed next, None is not queued."""
+        sql = """
+            SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND id <= :job) AS position
+            FROM jobs WHERE id = :job AND state = 'queued'
+        """
+        rows = self._database.rows(sql, {"job": job})
+        return int(rows[0]["position"]) if rows else None
+
+    def events(self, job: int, after: int = 0) -> list[JobEvent]:
+        """What happened to a job since event `after`, in order: each change of state and each finished window."""
+        sql = "SELECT * FROM events WHERE job = :job AND id > :after ORDER BY id"
+        rows = self._database.rows(sql, {"job": job, "after": after})
+        return [JobEvent(at=to_datetime(row.pop("at_ms")), **row) for row in rows]
+
+    # ---- for workers ----
+
+    def claim(self, worker: str, lease_seconds: float) -> Job | None:
+        """Take the oldest queued job, or None. A job whose worker let its lease run out is queued again, or failed."""
+        now = self._milliseconds()
+        sql = """
+            UPDATE jobs SET state = 'running', attempts = attempts + 1, worker = :worker, lease_ms = :lease,
+                progress = NULL, started_ms = :now
+            WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING *
+        """
+        with self._database.write() as db:
+            self._recover_lost(db, now)
+            lease = now + to_milliseconds(lease_seconds)
+            row = first_row(db, sql, {"worker": worker, "lease": lease, "now": now})
+            if row is None:
+                return None
+            self._note(db, row, "claimed", worker)
+        return _job(row)
+
+    def heartbeat(self, job: int, attempt: int, lease_seconds: float) -> bool:
+        """Renew the lease. False: the job is not this attempt's any more, stop working on it."""
+        lease = self._milliseconds() + to_milliseconds(lease_seconds)
+        return self._touch(job, attempt, "lease_ms = :value", lease)
+
+    def progress(self, job: int, attempt: int, progress: Progress) -> bool:
+        """Show how far the render is; only the newest is kept. False as in `heartbeat`."""
+        return self._touch(job, attempt, "progress = :value", progress.model_dump_json())
+
+    def window_filmed(self, job: int, attempt: int, window: int) -> bool:
+        """Note that a window, counted from 1 in the plan, is finished and kept. False as in `heartbeat`."""
+        with self._database.write() as db:
+            row = first_row(db, f"SELECT * FROM jobs WHERE {_HELD}", {"job": job, "attempt": attempt})
+            if row is not None:
+                self._note(db, row, "window", str(window))
+        return row is not None
+
+    def finish(self, job: int, attempt: int, film: Film) -> Take:
+        """Keep the film as a take and mark the job done, both or neither."""
+        with self._database.write() as db:
+            now = self._milliseconds()
+            row = self._settle(db, job, attempt, "state = 'done', finished_ms = :now, error = NULL", {"now": now})
+            take = insert_take(db, _job(row), film, now)
+            db.execute("UPDATE jobs SET take = :take WHERE id = :job", {"take": take.id, "job": job})
+            self._note(db, row, "done", f"take {take.id}")
+        return take
+
+    def release(self, job: int, attempt: int) -> Job:
+        """Hand a job back unfinished, as a worker does that was told to stop; this attempt is no failure."""
+        with self._database.write() as db:
+            row = self._settle(db, job, attempt, "state = 'queued', releases = releases + 1, started_ms = NULL", {})
+            self._note(db, row, "released", f"by {row['worker']}")
+        return _job(row)
+
+    def fail(self, job: int, attempt: int, reason: str, *, retry: bool) -> Job:
+        """End an attempt with a reason that a person reads. With `retry` the job is queued again, unless it was its
+        last attempt."""
+        again = f"(:retry AND {_MAY_RETRY})"
+        change = f"""
+            state = iif({again}, 'queued', 'failed'), error = :reason,
+            started_ms = iif({again}, NULL, started_ms), finished_ms = iif({again}, NULL, :now)
+        """
+        with self._database.write() as db:
+            parameters = {"retry": retry, "reason": reason, "now": self._milliseconds()}
+            row = self._settle(db, job, attempt, change, parameters)
+            self._note(db, row, row["state"], reason)
+        return _job(row)
+
+    # ---- inside ----
+
+    def _recover_lost(self, db: sqlite_utils.Database, now: int) -> None:
+        """Queue again what is running on a lease that ran out; what was lost in its last attempt fails."""
+        sql = f"""
+            UPDATE jobs SET state = iif({_MAY_RETRY}, 'queued', 'failed'), lease_ms = NULL, progress = NULL,
+                error = 'The worker died or hung in attempt ' || attempts || '.',
+                started_ms = iif({_MAY_RETRY}, NULL, started_ms), finished_ms = iif({_MAY_RETRY}, NULL, :now)
+            WHERE state = 'running' AND lease_ms < :now RETURNING *
+        """
+        for row in list(db.query(sql, {"now": now})):
+            self._note(db, row, "lost", f"by {row['worker']}")
+            if row["state"] == JobState.FAILED:
+                self._note(db, row, "failed", row["error"])
+
+    def _settle(self, db: sqlite_utils.Database, job: int, attempt: int, change: str, parameters: Parameters) -> Row:
+        """End an attempt: its job gets `change` and loses lease and progress. Fenced when it does not hold the job."""
+        sql = f"UPDATE jobs SET {change}, lease_ms = NULL, progress = NULL WHERE {_HELD} RETURNING *"
+        row = first_row(db, sql, {"job": job, "attempt": attempt, **parameters})
+        if row is None:
+            raise Fenced(f"attempt {attempt} does not hold job {job} any more")
+        return row
+
+    def _touch(self, job: int, attempt: int, change: str, value: str | int) -> bool:
+        with self._database.write() as db:
+            sql = f"UPDATE jobs SET {change} WHERE {_HELD}"
+            return db.execute(sql, {"job": job, "attempt": attempt, "value": value}).rowcount == 1
+
+    def _note(self, db: sqlite_utils.Database, row: Row, kind: str, text: str = "") -> None:
+        sql = "INSERT INTO events (job, at_ms, kind, attempt, text) VALUES (:job, :now, :kind, :attempt, :text)"
+        values = {"job": row["id"], "now": self._milliseconds(), "kind": kind, "attempt": row["attempts"]}
+        db.execute(sql, values | {"text": text})
+
+    def _select(self, where: str, parameters: Parameters) -> list[Job]:
+        return [_job(row) for row in self._database.rows(f"SELECT * FROM jobs {where}", parameters)]
+
+    def _milliseconds(self) -> int:
+        return to_milliseconds(self._now())
+
+
+def _job(row: Row) -> Job:
+    return Job(
+        id=row["id"],
+        state=row["state"],
+        plan=Plan.model_validate_json(row["plan"]),
+        errand=Errand.model_validate_json(row["errand"]),
+        attempts=row["attempts"],
+        worker=row["worker"],
+        progress=Progress.model_validate_json(row["progress"]) if row["progress"] is not None else None,
+        error=row["error"],
+        take=row["take"],
+        created=to_datetime(row["created_ms"]),
+        started=to_datetime(row["started_ms"]) if row["started_ms"] is not None else None,
+        finished=to_datetime(row["finished_ms"]) if row["finished_ms"] is not None else None,
+    )

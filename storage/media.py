@@ -1,0 +1,116 @@
+"""Files by content: the SHA-256 of a file's bytes is its name, so a file never changes and is kept once.
+
+root/ab/abcdef...     a file, whole and on the disk's platter before it got this name
+root/incoming/...     files that are being written; what a killed process left here is swept
+"""
+
+import errno
+import hashlib
+import io
+import os
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import BinaryIO
+
+from storage.schema import MediaId
+
+_CHUNK_BYTES = 2**20
+
+
+class Media:
+    """The media store under `root`; any number of processes may add and read at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True)
+
+    def add_file(self, source: Path, *, move: bool = False) -> MediaId:
+        """Keep a copy of a file, or with `move` the file itself, which is then gone from where it was."""
+        if move:
+            return self._move(source.resolve())  # resolved, because a link must not take a file's place
+        with source.open("rb") as stream:
+            return self._add(stream)
+
+    def add_bytes(self, data: bytes) -> MediaId:
+        """Keep `data` as a file."""
+        return self._add(io.BytesIO(data))
+
+    def path(self, media: MediaId) -> Path:
+        """Where the file is, to be read and never written."""
+        place = self._place(media)
+        if not place.is_file():
+            raise FileNotFoundError(errno.ENOENT, "the media store has no such file", str(place))
+        return place
+
+    def open(self, media: MediaId) -> BinaryIO:
+        """The file, open for reading."""
+        return self.path(media).open("rb")
+
+    def sweep(self, older_than: float) -> int:
+        """Remove files that writers left unfinished and did not touch for `older_than` seconds; returns how many."""
+        leftovers = [file for file in self._incoming.iterdir() if time.time() - _modified(file) > older_than]
+        for file in leftovers:
+            file.unlink(missing_ok=True)
+        return len(leftovers)
+
+    def _add(self, stream: BinaryIO) -> MediaId:
+        incoming = self._incoming / uuid.uuid4().hex
+        try:
+            digest = hashlib.sha256()
+            with incoming.open("xb") as file:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            return self._publish(incoming, digest.hexdigest())
+        finally:
+            incoming.unlink(missing_ok=True)
+
+    def _move(self, source: Path) -> MediaId:
+        with source.open("r+b") as file:
+            media = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        try:
+            return self._publish(source, media)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        media = self.add_file(source)  # another disk: a rename cannot reach it
+        source.unlink()
+        return media
+
+    def _publish(self, file: Path, media: MediaId) -> MediaId:
+        """Give a finished file its name in one step. A file that is there already is the same one, and is replaced."""
+        place = self._place(media)
+        place.parent.mkdir(exist_ok=True)
+        file.replace(place)
+        _sync_folder(place.parent)
+        _sync_folder(self.root)
+        return media
+
+    def _place(self, media: MediaId) -> Path:
+        if not re.fullmatch(r"[0-9a-f]{64}", media):
+            raise ValueError(f"a media id is 64 hexadecimal digits, got {media!r}")
+        return self.root / media[:2] / media
+
+
+def _modified(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # finished or swept in the meantime
+        return time.time()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's list of names on the disk; Windows cannot, and writes it in order by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,102 @@
+"""The tables, as a list of steps that only grows: a step that has shipped is never edited, the next one is added.
+
+Steps are kept by sqlite-utils' own migrations facility, which notes each one in `_sqlite_migrations`.
+"""
+
+import sqlite_utils
+from sqlite_utils.migrations import Migrations
+
+from storage.schema import UserError
+
+steps = Migrations("longtake")
+
+
+def migrate(db: sqlite_utils.Database) -> None:
+    """Apply the steps that the file lacks, in one transaction. A file of a newer Longtake is refused untouched.
+
+    The write lock is taken before anything is looked up, so of several processes one migrates and the others find it
+    done. Without it, sqlite-utils makes its own table outside a transaction, and they trip over one another.
+    """
+    if not steps.pending(db):
+        _refuse_newer(db)
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        _refuse_newer(db)
+        steps.apply(db)
+        db.execute("COMMIT")
+    except BaseException:
+        db.rollback()
+        raise
+
+
+def _refuse_newer(db: sqlite_utils.Database) -> None:
+    with sqlite_utils.Database(memory=True) as empty:
+        known = {step.name for step in steps.pending(empty)}
+    unknown = {step.name for step in steps.applied(db)} - known
+    if unknown:
+        raise UserError(f"The database was written by a newer Longtake: it has {', '.join(sorted(unknown))}.")
+
+
+@steps()
+def m001_jobs_takes_posts_events(db: sqlite_utils.Database) -> None:
+    """The first tables."""
+    # plan, errand, progress and film are the JSON of the schema's models; channel, parent and again_of are copies of
+    # what an errand says, for the indices. `attempts` counts claims and only grows, so it also fences; `releases` are
+    # those of them that were handed back and are no failure.
+    db.execute("""
+        CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+            channel TEXT NOT NULL,
+            plan TEXT NOT NULL,
+            errand TEXT NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            releases INTEGER NOT NULL DEFAULT 0,
+            worker TEXT,
+            lease_ms INTEGER CHECK ((lease_ms IS NOT NULL) = (state = 'running')),
+            progress TEXT,
+            error TEXT,
+            take INTEGER REFERENCES takes (id) CHECK ((take IS NOT NULL) <= (state = 'done')),
+            created_ms INTEGER NOT NULL,
+            started_ms INTEGER,
+            finished_ms INTEGER
+        ) STRICT
+    """)
+    db.execute("""
+        CREATE TABLE takes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job INTEGER NOT NULL UNIQUE REFERENCES jobs (id),
+            channel TEXT NOT NULL,
+            parent INTEGER REFERENCES takes (id),
+            again_of INTEGER REFERENCES takes (id),
+            film TEXT NOT NULL,
+            created_ms INTEGER NOT NULL
+        ) STRICT
+    """)
+    db.execute("CREATE TABLE posts (message TEXT PRIMARY KEY, take INTEGER NOT NULL REFERENCES takes (id)) STRICT")
+    db.execute("""
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job INTEGER NOT NULL REFERENCES jobs (id),
+            at_ms INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            attempt INTEGER NOT NULL,
+            text TEXT NOT NULL
+        ) STRICT
+    """)
+    # Every index ends with the row's id by itself, so each of these also gives its rows in order of age.
+    db.execute("CREATE INDEX jobs_by_state ON jobs (state)")
+    db.execute("CREATE INDEX jobs_by_channel ON jobs (channel)")
+    db.execute("CREATE INDEX jobs_by_channel_and_state ON jobs (channel, state)")
+    db.execute("CREATE INDEX takes_by_channel ON takes (channel)")
+    db.execute("CREATE INDEX takes_by_parent ON takes (parent) WHERE parent IS NOT NULL")
+    db.execute("CREATE INDEX takes_by_first ON takes (again_of) WHERE again_of IS NOT NULL")
+    db.execute("CREATE INDEX posts_by_take ON posts (take)")
+    db.execute("CREATE INDEX events_by_job ON events (job)")
+
+
+@steps()
+def m002_workers(db: sqlite_utils.Database) -> None:
+    """The workers that live, for storage.workers."""
+    db.execute("CREATE TABLE workers (name TEXT PRIMARY KEY, lease_ms INTEGER NOT NULL) STRICT")

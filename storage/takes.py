@@ -1,0 +1,129 @@
+"""The takes of every channel, and the messages that show them.
+
+Takes of a channel form a tree: a continuation has a parent; another take is a sibling of the first take of its plan.
+A take is made by Jobs.finish and never changes. Its plan and errand are its job's.
+"""
+
+from collections import defaultdict
+
+import sqlite_utils
+
+from storage.database import Database, Parameters, Row, first_row, to_datetime
+from storage.schema import Errand, Film, Job, Plan, Take, UserError
+
+_SELECT = "SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job"
+
+
+class Takes:
+    """The finished videos."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, take: int) -> Take:
+        """The take of this number."""
+        found = self._select("WHERE takes.id = :take", {"take": take})
+        if not found:
+            raise UserError(f"There is no take {take}.")
+        return found[0]
+
+    def history(self, channel: str, limit: int = 20) -> list[Take]:
+        """The newest takes of a channel, newest first."""
+        where = "WHERE takes.channel = :channel ORDER BY takes.id DESC LIMIT :limit"
+        return self._select(where, {"channel": channel, "limit": limit})
+
+    def last(self, channel: str) -> Take | None:
+        """The newest take of a channel."""
+        return next(iter(self.history(channel, limit=1)), None)
+
+    def parent(self, take: Take) -> Take | None:
+        """The take that this one continues."""
+        return self.get(take.errand.parent) if take.errand.parent is not None else None
+
+    def children(self, take: Take) -> list[Take]:
+        """The takes that continue this one, oldest first."""
+        return self._select("WHERE takes.parent = :take ORDER BY takes.id", {"take": take.id})
+
+    def siblings(self, take: Take) -> list[Take]:
+        """The other takes of the same plan, the first one included, oldest first."""
+        where = "WHERE takes.id <> :take AND (takes.id = :first OR takes.again_of = :first) ORDER BY takes.id"
+        return self._select(where, {"take": take.id, "first": take.errand.again_of or take.id})
+
+    def tree(self, channel: str) -> list[tuple[int, Take]]:
+        """All takes of a channel as (depth, take), each followed by what continues it; other takes side by side."""
+        takes = self._select(
+            "WHERE takes.channel = :channel ORDER BY coalesce(takes.again_of, takes.id), takes.id", {"channel": channel}
+        )
+        here = {take.id for take in takes}
+        branches: dict[int | None, list[Take]] = defaultdict(list)
+        for take in reversed(takes):
+            branches[take.errand.parent if take.errand.parent in here else None].append(take)
+        tree = []
+        waiting = [(0, take) for take in branches[None]]
+        while waiting:
+            depth, take = waiting.pop()
+            tree.append((depth, take))
+            waiting += [(depth + 1, child) for child in branches[take.id]]
+        return tree
+
+    def post(self, take: int, message: str) -> None:
+        """Record that a message shows a take; a message shows one take, the newest that it was given."""
+        sql = """
+            INSERT INTO posts (message, take) VALUES (:message, :take)
+            ON CONFLICT (message) DO UPDATE SET take = excluded.take
+        """
+        with self._database.write() as db:
+            require_take(db, take)
+            db.execute(sql, {"message": message, "take": take})
+
+    def by_message(self, message: str) -> Take | None:
+        """The take that a message shows."""
+        where = "JOIN posts ON posts.take = takes.id WHERE posts.message = :message"
+        return next(iter(self._select(where, {"message": message})), None)
+
+    def messages(self, take: int) -> list[str]:
+        """The messages that show a take."""
+        rows = self._database.rows("SELECT message FROM posts WHERE take = :take ORDER BY rowid", {"take": take})
+        return [row["message"] for row in rows]
+
+    def _select(self, where: str, parameters: Parameters) -> list[Take]:
+        return [_take(row) for row in self._database.rows(f"{_SELECT} {where}", parameters)]
+
+
+def insert_take(db: sqlite_utils.Database, job: Job, film: Film, created_ms: int) -> Take:
+    """The take that `job` made, added inside the transaction that marks the job done."""
+    sql = """
+        INSERT INTO takes (job, channel, parent, again_of, film, created_ms)
+        VALUES (:job, :channel, :parent, :again_of, :film, :now)
+    """
+    errand = job.errand
+    values = {
+        "job": job.id,
+        "channel": errand.channel,
+        "parent": errand.parent,
+        "again_of": errand.again_of,
+        "film": film.model_dump_json(),
+        "now": created_ms,
+    }
+    take = db.execute(sql, values).lastrowid
+    assert take is not None
+    return Take(id=take, job=job.id, plan=job.plan, film=film, errand=errand, created=to_datetime(created_ms))
+
+
+def require_take(db: sqlite_utils.Database, take: int) -> Row:
+    """The row of a take that somebody named; a sentence for them when there is none."""
+    row = first_row(db, "SELECT * FROM takes WHERE id = :take", {"take": take})
+    if row is None:
+        raise UserError(f"There is no take {take}.")
+    return row
+
+
+def _take(row: Row) -> Take:
+    return Take(
+        id=row["id"],
+        job=row["job"],
+        plan=Plan.model_validate_json(row["plan"]),
+        film=Film.model_validate_json(row["film"]),
+        errand=Errand.model_validate_json(row["errand"]),
+        created=to_datetime(row["created_ms"]),
+    )

@@ -1,0 +1,61 @@
+"""Window arithmetic: frames, windows and seconds of a film, computed in one place.
+
+A window is 81 frames = 21 latent frames. Window 1 shows all 81; each later window renders 5 frames that the
+window before already showed (1 anchor + 4 overlap), drops them, and shows 76. Windows are counted from 1.
+"""
+
+import math
+
+FPS = 16
+WINDOW_FRAMES = 81
+DROPPED_FRAMES = 5  # 1 anchor + 4 overlap, at the start of every window but the first
+NEW_FRAMES = WINDOW_FRAMES - DROPPED_FRAMES
+WINDOW_STRIDE_SECONDS = NEW_FRAMES / FPS  # 4.75: from the start of one window to the start of the next
+WINDOW_SECONDS = WINDOW_FRAMES / FPS  # 5.0625
+
+
+def latent_frames(frames: int) -> int:
+    """Latent frames of `frames` pixel frames: the first frame alone, then four at a time."""
+    if frames < 1 or (frames - 1) % 4:
+        raise ValueError(f"frames must be 4n + 1, got {frames}")
+    return (frames - 1) // 4 + 1
+
+
+def film_frames(windows: int) -> int:
+    """Frames of a film of `windows` windows: 81 + 76 (n - 1)."""
+    return WINDOW_FRAMES + NEW_FRAMES * (windows - 1)
+
+
+def film_seconds(windows: int) -> float:
+    """Seconds of a film of `windows` windows."""
+    return film_frames(windows) / FPS
+
+
+def windows_for(seconds: float) -> int:
+    """The fewest windows that show `seconds`, short of it by at most 5 % or half a second.
+
+    A film is whole windows, so that it can be continued; 15 s is 3 windows (14.56 s), not 4 (19.31 s).
+    """
+    enough = seconds - max(0.5, 0.05 * seconds)
+    return max(1, math.ceil((enough * FPS - DROPPED_FRAMES) / NEW_FRAMES))
+
+
+def continuation_windows_for(seconds: float) -> int:
+    """The same for a continuation, whose every window shows 76 new frames."""
+    enough = seconds - max(0.5, 0.05 * seconds)
+    return max(1, math.ceil(enough * FPS / NEW_FRAMES))
+
+
+def window_at(film_time: float) -> tuple[int, float]:
+    """Where `film_time` (seconds of the film) is shown: (window, seconds of that window).
+
+    A later window begins to be shown at its 0.3125 s, so a time in the first 0.3125 s of its clock belongs to the
+    window before: t_film = t_window + 4.75 (k - 1).
+    """
+    window = max(1, 1 + math.floor((film_time * FPS - DROPPED_FRAMES) / NEW_FRAMES))
+    return window, film_time - WINDOW_STRIDE_SECONDS * (window - 1)
+
+
+def film_time(window: int, seconds: float) -> float:
+    """Seconds of the film at which `seconds` of window `window` is shown."""
+    return seconds + WINDOW_STRIDE_SECONDS * (window - 1)

@@ -1,0 +1,126 @@
+"""Window arithmetic. The vectors are those of Wan2GP's svi2pro, as far as whole windows go."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.timeline import (
+    DROPPED_FRAMES,
+    FPS,
+    NEW_FRAMES,
+    WINDOW_FRAMES,
+    WINDOW_SECONDS,
+    WINDOW_STRIDE_SECONDS,
+    continuation_windows_for,
+    film_frames,
+    film_seconds,
+    film_time,
+    latent_frames,
+    window_at,
+    windows_for,
+)
+
+windows = st.integers(1, 500)
+
+
+@pytest.mark.parametrize(("count", "frames"), [(1, 81), (2, 157), (3, 233), (4, 309), (5, 385)])
+def test_frames_of_a_film(count, frames):
+    assert film_frames(count) == frames
+    assert film_seconds(count) == frames / 16
+
+
+def test_a_window_is_81_frames_and_starts_4_75_seconds_after_the_one_before():
+    assert (WINDOW_FRAMES, NEW_FRAMES, DROPPED_FRAMES) == (81, 76, 5)
+    assert (WINDOW_SECONDS, WINDOW_STRIDE_SECONDS) == (5.0625, 4.75)
+
+
+@given(head=windows, more=windows)
+def test_a_continuation_adds_76_frames_a_window(head, more):
+    assert film_frames(head + more) == film_frames(head) + 76 * more
+
+
+@pytest.mark.parametrize(("frames", "latents"), [(1, 1), (5, 2), (9, 3), (77, 20), (81, 21)])
+def test_latent_frames_are_the_first_frame_and_then_fours(frames, latents):
+    assert latent_frames(frames) == latents
+
+
+@pytest.mark.parametrize("frames", [0, -3, 2, 4, 80, 82])
+def test_a_count_that_no_latent_frames_decode_to_is_refused(frames):
+    with pytest.raises(ValueError, match=f"4n \\+ 1, got {frames}"):
+        latent_frames(frames)
+
+
+@pytest.mark.parametrize(
+    ("time", "place"), [(0.0, (1, 0.0)), (5.0, (1, 5.0)), (5.0625, (2, 0.3125)), (8.0, (2, 3.25)), (10.0, (3, 0.5))]
+)
+def test_where_a_second_of_the_film_is_shown(time, place):
+    assert window_at(time) == place
+
+
+def test_three_seconds_into_window_two_is_7_75_seconds_of_the_film():
+    assert film_time(2, 3) == 7.75
+
+
+@given(count=windows, data=st.data())
+def test_every_frame_is_shown_once_and_by_the_window_that_made_it(count, data):
+    """Frame f of window k is frame f + 76 (k - 1) of the film, and the first five of a later window never show."""
+    frame = data.draw(st.integers(0, film_frames(count) - 1))
+    window, seconds = window_at(frame / FPS)
+    own_frame = seconds * FPS
+    assert own_frame + NEW_FRAMES * (window - 1) == frame
+    assert 1 <= window <= count
+    assert (DROPPED_FRAMES if window > 1 else 0) <= own_frame < WINDOW_FRAMES
+
+
+@given(count=windows)
+def test_each_window_shows_as_many_frames_as_it_is_said_to(count):
+    shown = [
+        window_at(frame / FPS)[0] for frame in range(film_frames(count - 1) if count > 1 else 0, film_frames(count))
+    ]
+    assert shown == [count] * (NEW_FRAMES if count > 1 else WINDOW_FRAMES)
+
+
+@given(time=st.floats(0, 2000))
+def test_film_time_undoes_window_at(time):
+    assert film_time(*window_at(time)) == pytest.approx(time, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count"),
+    [
+        (0.1, 1),
+        (5, 1),
+        (5.0625, 1),
+        (5.5625, 1),
+        (5.57, 2),
+        (9.8125, 2),
+        (10, 2),
+        (14.5625, 3),
+        (15, 3),
+        (20, 4),
+        (60, 12),
+    ],
+)
+def test_windows_for_a_length(seconds, count):
+    assert windows_for(seconds) == count
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(0.1, 1), (4.75, 1), (5, 1), (5.26, 2), (9.5, 2), (10, 2), (15, 3)])
+def test_windows_for_a_length_to_add(seconds, count):
+    assert continuation_windows_for(seconds) == count
+
+
+@given(count=windows)
+def test_asking_for_just_what_n_windows_show_gives_n_windows_or_fewer_within_tolerance(count):
+    assert windows_for(film_seconds(count)) <= count
+    assert continuation_windows_for(WINDOW_STRIDE_SECONDS * count) <= count
+
+
+@given(seconds=st.floats(0.01, 2000))
+def test_the_fewest_windows_that_fall_short_by_no_more_than_is_allowed(seconds):
+    enough = seconds - max(0.5, 0.05 * seconds)
+    count, more = windows_for(seconds), continuation_windows_for(seconds)
+    assert film_seconds(count) >= enough - 1e-9
+    assert count == 1 or film_seconds(count - 1) < enough
+    assert WINDOW_STRIDE_SECONDS * more >= enough - 1e-9
+    assert more == 1 or WINDOW_STRIDE_SECONDS * (more - 1) < enough
