@@ -1,0 +1,1 @@
+"""Plan -> video: networks, sampling, windows, video files and the worker."""

@@ -1,0 +1,359 @@
+"""The Wan diffusion transformer (DiT): it predicts the velocity of noisy latents, with the official key names.
+
+Precision, as in the official recipe: residual stream, modulation, norms, time embedding and head in float32, the
+blocks' matrix products in the dtype of their biases (DiT.to_precision). Facts: Wan2.2, wan/modules/model.py.
+
+    B batch, C channels, T latent frames, H W latent height and width, D width of the model, d width of a head,
+    L = T (H / 2) (W / 2) tokens, S text slots
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from engine.attention import attention
+
+PATCH = (1, 2, 2)  # latent frames, rows and columns that make one token
+ROPE_THETA = 10_000.0
+TIME_UNITS = 1000.0  # the network was trained with noise levels in thousandths
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """Sizes of the network; the defaults are Wan2.2 I2V-A14B's. Inputs are latents 16, mask 4, condition 16."""
+
+    dim: int = 5120
+    ffn_dim: int = 13824
+    freq_dim: int = 256
+    heads: int = 40
+    layers: int = 40
+    in_dim: int = 36
+    out_dim: int = 16
+    text_dim: int = 4096
+    text_len: int = 512
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads or self.head_dim % 2 or self.head_dim < 6:
+            raise ValueError(f"a head needs an even width of at least 6, got {self.dim} / {self.heads}")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of a head."""
+        return self.dim // self.heads
+
+
+@dataclass(frozen=True)
+class NAG:
+    """Normalized attention guidance: how far to move away from the negative text (`scale`), how far at most
+    (`tau`, as a ratio of lengths), and how much of it to take (`alpha`)."""  # fmt: skip
+
+    scale: float
+    tau: float
+    alpha: float
+
+
+@dataclass(frozen=True)
+class TextContext:
+    """What the blocks read of a text: keys and values of each block, [B, S, heads, d]. It serves all steps."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    negative: "TextContext | None" = None
+
+    def with_negative(self, negative: "TextContext") -> "TextContext":
+        """This context with the text to move away from, for NAG."""
+        return replace(self, negative=negative)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Inputs as the blocks take them. tokens: [B, L, D], time: [B, D], modulation: [B, 6, D], rope: [2, L, 1, d / 2]"""
+
+    tokens: Tensor
+    time: Tensor
+    modulation: Tensor
+    rope: Tensor
+
+
+class RMSNorm(nn.Module):
+    """Root mean square norm over the whole width, in float32."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [..., D] -> the same shape, float32."""
+        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps)
+
+
+class Attention(nn.Module):
+    """Projections of one attention; queries and keys are normed over the full width, before they split into heads."""
+
+    def __init__(self, dim: int, heads: int, eps: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(dim, dim)
+        self.k = nn.Linear(dim, dim)
+        self.v = nn.Linear(dim, dim)
+        self.o = nn.Linear(dim, dim)
+        self.norm_q = RMSNorm(dim, eps)
+        self.norm_k = RMSNorm(dim, eps)
+
+    def split(self, x: Tensor) -> Tensor:
+        """x: [B, L, D] -> [B, L, heads, d]"""
+        return x.view(*x.shape[:-1], self.heads, -1)
+
+
+class SelfAttention(Attention):
+    """Every token of the window sees every other."""
+
+    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
+        """x: [B, L, D], rope: [2, L, 1, d / 2] -> [B, L, D]"""
+        v = self.v(x)
+        q = rotate(self.split(self.norm_q(self.q(x))), rope).to(v.dtype)
+        k = rotate(self.split(self.norm_k(self.k(x))), rope).to(v.dtype)
+        out: Tensor = self.o(attention(q, k, self.split(v)).flatten(2))
+        return out
+
+
+class CrossAttention(Attention):
+    """Every token of the window sees the whole text, padding included."""
+
+    def keys_values(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a text, the same in every step. text: [B, S, D] -> twice [B, S, heads, d]"""
+        v = self.v(text)
+        return self.split(self.norm_k(self.k(text)).to(v.dtype)), self.split(v)
+
+    def forward(
+        self, x: Tensor, text: tuple[Tensor, Tensor], negative: tuple[Tensor, Tensor] | None, nag: NAG | None
+    ) -> Tensor:
+        """x: [B, L, D], text and negative: keys and values [B or 1, S, heads, d] -> [B, L, D]"""
+        q = self.split(self.norm_q(self.q(x)).to(text[1].dtype))
+        seen = self._look(q, text)
+        if nag is not None and negative is not None:
+            seen = normalized_attention_guidance(seen, self._look(q, negative), nag)
+        out: Tensor = self.o(seen)
+        return out
+
+    def _look(self, q: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        k, v = (part.expand(q.shape[0], -1, -1, -1) for part in text)
+        return attention(q, k, v).flatten(2)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention, feed-forward; the noise level shifts, scales and gates the outer two."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        self.self_attn = SelfAttention(config.dim, config.heads, config.eps)
+        self.cross_attn = CrossAttention(config.dim, config.heads, config.eps)
+        self.norm3 = nn.LayerNorm(config.dim, config.eps)  # before the cross-attention; the other two have no weights
+        self.ffn = nn.Sequential(
+            nn.Linear(config.dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, config.dim)
+        )
+        self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim**0.5)
+
+    def forward(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        rope: Tensor,
+        text: tuple[Tensor, Tensor],
+        negative: tuple[Tensor, Tensor] | None = None,
+        nag: NAG | None = None,
+    ) -> Tensor:
+        """x: [B, L, D] float32, modulation: [B, 6, D] float32, text: keys and values -> [B, L, D] float32"""
+        dtype = self.self_attn.q.bias.dtype
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + modulation).chunk(6, dim=1)
+        x = x + gate1 * self.self_attn(modulate(x, shift1, scale1, self.eps).to(dtype), rope)
+        normed = F.layer_norm(x, x.shape[-1:], self.norm3.weight.float(), self.norm3.bias.float(), self.eps)
+        x = x + self.cross_attn(normed.to(dtype), text, negative, nag)
+        out: Tensor = x + gate2 * self.ffn(modulate(x, shift2, scale2, self.eps).to(dtype))
+        return out
+
+
+class Head(nn.Module):
+    """Tokens -> patches of velocity, in float32."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        self.head = nn.Linear(config.dim, config.out_dim * PATCH[0] * PATCH[1] * PATCH[2])
+        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x: [B, L, D], time: [B, D] -> [B, L, 4 out_dim] float32"""
+        with torch.autocast(x.device.type, enabled=False):
+            shift, scale = (self.modulation.float() + time[:, None]).chunk(2, dim=1)
+            out: Tensor = self.head(modulate(x, shift, scale, self.eps).to(self.head.bias.dtype))
+        return out.float()
+
+
+class DiT(nn.Module):
+    """The whole transformer: one expert. Set `checkpointing` to trade time for memory while training."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.checkpointing = False
+        self.patch_embedding = nn.Conv3d(config.in_dim, config.dim, PATCH, stride=PATCH)
+        self.text_embedding = nn.Sequential(
+            nn.Linear(config.text_dim, config.dim), nn.GELU(approximate="tanh"), nn.Linear(config.dim, config.dim)
+        )
+        self.time_embedding = nn.Sequential(
+            nn.Linear(config.freq_dim, config.dim), nn.SiLU(), nn.Linear(config.dim, config.dim)
+        )
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(config.dim, 6 * config.dim))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.head = Head(config)
+
+    def to_precision(self, dtype: torch.dtype) -> "DiT":
+        """This network with the matrix products of its blocks and its text embedding in `dtype`.
+
+        Everything else stays as it is: the norms, the modulation, the patch and time embeddings and the head belong in
+        float32, where errors would reach the result undamped.
+        """
+        for part in (self.blocks, self.text_embedding):
+            for module in part.modules():
+                if isinstance(module, nn.Linear):
+                    module.to(dtype)
+        return self
+
+    def encode_text(self, embeddings: Tensor) -> TextContext:
+        """Keys and values of a text for every block, computed once. embeddings: [B, tokens <= text_len, text_dim]
+
+        The text is padded with zeros to text_len slots and nothing is masked: the network was trained to see them all.
+        """
+        missing = self.config.text_len - embeddings.shape[1]
+        if missing < 0:
+            raise ValueError(f"a text has at most {self.config.text_len} tokens, got {embeddings.shape[1]}")
+        text = _run(self.text_embedding, F.pad(embeddings, (0, 0, 0, missing)))
+        keys, values = zip(
+            *(block.cross_attn.keys_values(text) for block in cast("Iterable[Block]", self.blocks)), strict=True
+        )
+        return TextContext(keys, values)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        sigma: Tensor,
+        text: TextContext,
+        skip_blocks: Iterable[int] = frozenset(),
+        nag: NAG | None = None,
+    ) -> Tensor:
+        """Velocity, noise - video. inputs: [B, in_dim, T, H, W], sigma: [B] in [0, 1] -> [B, out_dim, T, H, W] float32
+
+        Blocks in `skip_blocks` pass their input on (skip-layer guidance); `nag` needs a text with a negative.
+        """
+        embedded = self.embed(inputs, sigma)
+        tokens = self.run_blocks(embedded, text, skip_blocks, nag)
+        return self.unpatch(tokens, embedded.time, inputs.shape)
+
+    def embed(self, inputs: Tensor, sigma: Tensor) -> Embedded:
+        """What comes before the blocks. inputs: [B, in_dim, T, H, W], sigma: [B]"""
+        frames, height, width = inputs.shape[2:]
+        if height % PATCH[1] or width % PATCH[2]:
+            raise ValueError(f"latents need an even height and width, got {height} and {width}")
+        with torch.autocast(inputs.device.type, enabled=False):
+            patches = self.patch_embedding(inputs.to(self.patch_embedding.weight.dtype))
+            time = _run(self.time_embedding, sinusoid(sigma, self.config.freq_dim))
+            modulation = _run(self.time_projection, time).float().view(-1, 6, self.config.dim)
+        rope = rope_table((frames, height // PATCH[1], width // PATCH[2]), self.config.head_dim, inputs.device)
+        return Embedded(rearrange(patches, "b c t h w -> b (t h w) c").float(), time.float(), modulation, rope)
+
+    def run_blocks(
+        self, embedded: Embedded, text: TextContext, skip_blocks: Iterable[int] = frozenset(), nag: NAG | None = None
+    ) -> Tensor:
+        """The residual stream after all blocks but the skipped ones: [B, L, D] float32."""
+        if nag is not None and text.negative is None:
+            raise ValueError("NAG needs a text with a negative")
+        skipped = set(skip_blocks)
+        x = embedded.tokens
+        for index, block in enumerate(self.blocks):
+            if index in skipped:
+                continue
+            negative = None if nag is None or text.negative is None else _of_block(text.negative, index)
+            arguments = (x, embedded.modulation, embedded.rope, _of_block(text, index), negative, nag)
+            x = checkpoint(block, *arguments, use_reentrant=False) if self.checkpointing else block(*arguments)
+        return x
+
+    def unpatch(self, tokens: Tensor, time: Tensor, shape: torch.Size) -> Tensor:
+        """What comes after the blocks. tokens: [B, L, D], time: [B, D], shape of the inputs -> [B, out_dim, T, H, W]"""
+        _, _, frames, height, width = shape
+        out: Tensor = rearrange(
+            self.head(tokens, time),
+            "b (t h w) (pt ph pw c) -> b c (t pt) (h ph) (w pw)",
+            t=frames // PATCH[0], h=height // PATCH[1], w=width // PATCH[2], pt=PATCH[0], ph=PATCH[1], pw=PATCH[2],
+        )  # fmt: skip
+        return out
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    """Layer norm without weights, then the noise level's scale and shift. x: [B, L, D], shift and scale: [B, 1, D]"""
+    return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
+
+
+def rotate(x: Tensor, rope: Tensor) -> Tensor:
+    """Turn neighbouring pairs of channels by their angles. x: [B, L, heads, d], rope: [2, L, 1, d / 2] -> as x"""
+    cos, sin = rope.unbind()
+    even, odd = x.view(*x.shape[:-1], -1, 2).unbind(-1)
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+
+
+@lru_cache(maxsize=8)
+def rope_table(grid: tuple[int, int, int], head_dim: int, device: torch.device) -> Tensor:
+    """Cosines and sines of every token's place in the grid of (frames, rows, columns): [2, L, 1, d / 2] float32.
+
+    Of a head's channels 2 (d // 6) turn with the row, as many with the column, the rest with the frame.
+    """
+    spatial = 2 * (head_dim // 6)
+    with torch.inference_mode(mode=False):  # the table outlives the call; an inference tensor could not be trained with
+        angles = []
+        for axis, width in enumerate((head_dim - 2 * spatial, spatial, spatial)):
+            speeds = ROPE_THETA ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+            place = torch.arange(grid[axis], dtype=torch.float64).reshape([-1 if i == axis else 1 for i in range(3)])
+            angles.append((place[..., None] * speeds).expand(*grid, -1))
+        angle = torch.cat(angles, dim=-1).reshape(-1, 1, head_dim // 2)
+        return torch.stack((angle.cos(), angle.sin())).to(device, torch.float32)
+
+
+def sinusoid(sigma: Tensor, width: int) -> Tensor:
+    """Waves of the noise level, cosines first, computed in float64. sigma: [B] in [0, 1] -> [B, width] float32"""
+    half = width // 2
+    speeds = ROPE_THETA ** -(torch.arange(half, dtype=torch.float64, device=sigma.device) / half)
+    angles = sigma.double()[:, None] * TIME_UNITS * speeds
+    return torch.cat((angles.cos(), angles.sin()), dim=-1).float()
+
+
+def normalized_attention_guidance(positive: Tensor, negative: Tensor, nag: NAG) -> Tensor:
+    """Attention to the positive text, moved away from the negative one. [B, L, D] each -> [B, L, D]
+
+    Lengths are sums of absolute values over a token's full width. As in Wan2GP, models/wan/modules/model.py.
+    """
+    plus, minus = positive.float(), negative.float()
+    moved = nag.scale * plus - (nag.scale - 1) * minus
+    limit = nag.tau * plus.abs().sum(-1, keepdim=True)
+    length = moved.abs().sum(-1, keepdim=True)
+    moved = torch.where(length > limit, moved * (limit / (length + 1e-7)), moved)
+    return (nag.alpha * moved + (1 - nag.alpha) * plus).to(positive.dtype)
+
+
+def _run(layers: nn.Sequential, x: Tensor) -> Tensor:
+    """The layers' output for x, in the dtype of their weights."""
+    out: Tensor = layers(x.to(next(layers.parameters()).dtype))
+    return out
+
+
+def _of_block(text: TextContext, index: int) -> tuple[Tensor, Tensor]:
+    return text.keys[index], text.values[index]

@@ -1,0 +1,170 @@
+"""Prompt -> embeddings: the UMT5 encoder with the official cleaning of the text.
+
+A folder holds config.json and *.safetensors (of transformers' UMT5EncoderModel, or with the official key names) and
+tokenizer.json. Facts: Wan2.2, wan/modules/t5.py and tokenizers.py.
+"""
+
+import hashlib
+import html
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import ftfy
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from storage.schema import UserError
+
+CPU = torch.device("cpu")
+END = "</s>"
+EMBEDDING = "shared.weight", "encoder.embed_tokens.weight"  # two names of one tensor; files hold either or both
+
+OFFICIAL_BLOCK_KEYS = {
+    "norm1": "layer.0.layer_norm",
+    "attn.q": "layer.0.SelfAttention.q",
+    "attn.k": "layer.0.SelfAttention.k",
+    "attn.v": "layer.0.SelfAttention.v",
+    "attn.o": "layer.0.SelfAttention.o",
+    "pos_embedding.embedding": "layer.0.SelfAttention.relative_attention_bias",
+    "norm2": "layer.1.layer_norm",
+    "ffn.gate.0": "layer.1.DenseReluDense.wi_0",
+    "ffn.fc1": "layer.1.DenseReluDense.wi_1",
+    "ffn.fc2": "layer.1.DenseReluDense.wo",
+}
+OFFICIAL_KEYS = {"token_embedding": "shared", "norm": "encoder.final_layer_norm"}
+
+
+class TextEncoder:
+    """Turns a prompt into what the denoiser reads. The network is loaded when a text is first not found in `cache`."""
+
+    def __init__(self, folder: Path, text_len: int, device: torch.device = CPU, cache: Path | None = None) -> None:
+        """folder: the encoder's files; text_len: slots of the denoiser; cache: a folder for embeddings, or None"""
+        self._folder = folder
+        self._text_len = text_len
+        self._device = device
+        self._cache = cache
+        for name in ("config.json", "tokenizer.json"):
+            if not (folder / name).is_file():
+                raise UserError(f"The text encoder is not installed: there is no {folder / name}.")
+        self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        end = self._tokenizer.token_to_id(END)
+        if end is None:
+            raise UserError(f"{folder / 'tokenizer.json'} knows no {END}: it is not a tokenizer for UMT5.")
+        self._end: int = end
+
+    def __call__(self, text: str) -> Tensor:
+        """Embeddings of a text, zero after its last token: [1, text_len, text_dim] float32."""
+        text = clean(text)
+        path = self._cache_file(text)
+        if path is not None and path.is_file():
+            embeddings = load_file(path, device=str(self._device))["embeddings"]
+        else:
+            embeddings = self._encode(text)
+            if path is not None:
+                _save(embeddings, path)
+        padded = embeddings.new_zeros(1, self._text_len, embeddings.shape[1])
+        padded[0, : len(embeddings)] = embeddings
+        return padded
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens that the whole text needs, the end included; those beyond text_len are not seen by the denoiser."""
+        return len(self._tokenize(clean(text))) + 1
+
+    def _tokenize(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    @torch.no_grad()
+    def _encode(self, text: str) -> Tensor:
+        """Embeddings of the real tokens alone: what a masked run over all slots gives them too. [tokens, text_dim]"""
+        ids = [*self._tokenize(text)[: self._text_len - 1], self._end]
+        tokens = torch.tensor([ids], device=self._device)
+        hidden: Tensor = self._network(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state
+        return hidden[0].float()
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        return load_umt5(self._folder).to(self._device)
+
+    def _cache_file(self, text: str) -> Path | None:
+        if self._cache is None:
+            return None
+        name = hashlib.sha256(f"{self._identity}\n{self._text_len}\n{text}".encode()).hexdigest()
+        return self._cache / f"{name}.safetensors"
+
+    @cached_property
+    def _identity(self) -> str:
+        """Changes when a file of the folder does: names, sizes and times, since reading 11 GB would take too long."""
+        files = sorted(path for path in self._folder.iterdir() if path.suffix in (".json", ".safetensors"))
+        return " ".join(f"{path.name}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in files)
+
+
+def clean(text: str) -> str:
+    """The official cleaning: broken encodings repaired, HTML entities resolved, white space collapsed; case is kept.
+
+    >>> clean(" a &amp;amp; b\\n\\n c ")
+    'a & b c'
+    """
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def load_umt5(folder: Path) -> nn.Module:
+    """The encoder with every tensor of the folder's safetensors files in its place, in their dtype; none may be left.
+
+    Float16 becomes bfloat16: this network's activations overflow float16.
+    """
+    from transformers import UMT5Config, UMT5EncoderModel  # imported here because it takes seconds
+
+    tensors = {key: tensor for path in sorted(folder.glob("*.safetensors")) for key, tensor in load_file(path).items()}
+    if "token_embedding.weight" in tensors:
+        tensors = from_official(tensors)
+    for ours, other in (EMBEDDING, EMBEDDING[::-1]):
+        if ours in tensors:
+            tensors.setdefault(other, tensors[ours])
+    with torch.device("meta"):
+        network = UMT5EncoderModel(UMT5Config(**json.loads((folder / "config.json").read_text())))
+    names = network.state_dict().keys()
+    missing, unknown = sorted(names - tensors.keys()), sorted(tensors.keys() - names)
+    if missing or unknown:
+        raise UserError(
+            f"The text encoder in {folder} does not fit: {len(missing)} tensors are missing {missing[:3]}, "
+            f"{len(unknown)} are unknown {unknown[:3]}."
+        )
+    network.load_state_dict(tensors, assign=True)
+    network.encoder.embed_tokens.weight = network.shared.weight  # one parameter, or a device would hold it twice
+    dtype = network.shared.weight.dtype
+    umt5: nn.Module = network.requires_grad_(False)
+    return umt5.to(torch.bfloat16 if dtype == torch.float16 else dtype).eval()
+
+
+def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the official models_t5_umt5-xxl-enc checkpoint under transformers' names."""
+    renamed = {}
+    for key, tensor in tensors.items():
+        name = key.removesuffix(".weight")
+        if match := re.fullmatch(r"blocks\.(\d+)\.(.+)", name):
+            ours = OFFICIAL_BLOCK_KEYS.get(match[2])
+            ours = ours and f"encoder.block.{match[1]}.{ours}"
+        else:
+            ours = OFFICIAL_KEYS.get(name)
+        if ours is None:
+            raise UserError(f"{key!r} is no tensor of the official text encoder.")
+        renamed[f"{ours}.weight"] = tensor
+    return renamed
+
+
+def _save(embeddings: Tensor, path: Path) -> None:
+    """Write a cache file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".partial-{os.getpid()}")
+    save_file({"embeddings": embeddings.cpu().contiguous()}, partial)
+    partial.replace(path)
