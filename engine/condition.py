@@ -1,0 +1,53 @@
+"""What a window is conditioned on, as in SVI 2.0 Pro: the anchor, the tail of the window before, and nothing else.
+
+# B batch, T latent frames, h w latent height and width; all latents are normalised, 16 channels
+#
+#   latent frame      0         1                    2 ... T - 1
+#   condition    16   anchor    tail (or zeros)      zeros
+#   mask          4   1         0                    0
+#
+# The zeros are latents of value zero, not an encoded grey picture, and the mask marks the anchor alone.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from storage import timeline
+
+MASK_CHANNELS = 4  # one for each pixel frame that a latent frame stands for
+WINDOW_LATENT_FRAMES = timeline.latent_frames(timeline.WINDOW_FRAMES)
+
+
+def condition(anchor: Tensor, tail: Tensor | None, latent_frames: int = WINDOW_LATENT_FRAMES) -> Tensor:
+    """The condition of a window, mask first. anchor: [B, 16, 1, h, w], tail: the same -> [B, 20, T, h, w]
+
+    `tail` is None in a window that continues nothing.
+    """
+    frames = [anchor] if tail is None else [anchor, tail]
+    if any(frame.ndim != 5 or frame.shape[2] != 1 or frame.shape != anchor.shape for frame in frames):
+        raise ValueError(f"anchor and tail must be [B, 16, 1, h, w], got {[list(frame.shape) for frame in frames]}")
+    if latent_frames < len(frames):
+        raise ValueError(f"{len(frames)} known latent frames do not fit into {latent_frames}")
+    batch, channels, _, height, width = anchor.shape
+    filled = anchor.new_zeros(batch, MASK_CHANNELS + channels, latent_frames, height, width)
+    filled[:, :MASK_CHANNELS, 0] = 1
+    filled[:, MASK_CHANNELS:, : len(frames)] = torch.cat(frames, dim=2)
+    return filled
+
+
+def network_input(noisy: Tensor, condition: Tensor) -> Tensor:
+    """What the network reads, noise first. noisy: [B, 16, T, h, w], condition: [B, 20, T, h, w] -> [B, 36, T, h, w]"""
+    return torch.cat([noisy, condition], dim=1)
+
+
+def tail_of(latents: Tensor) -> Tensor:
+    """The last latent frame, handed raw to the next window. [B, 16, T, h, w] -> [B, 16, 1, h, w]"""
+    return latents[:, :, -1:]
+
+
+def window_noise(seed: int, shape: Sequence[int]) -> Tensor:
+    """Noise of `shape` [B, 16, T, h, w] from `seed`: float32, made on the CPU, so that every device films the same."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu")

@@ -1,0 +1,106 @@
+"""Laws of the condition of SVI 2.0 Pro and of a window's noise."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from engine.condition import condition, network_input, tail_of, window_noise
+
+BATCH, HEIGHT, WIDTH = 2, 3, 5
+
+
+def frame(seed: int) -> Tensor:
+    return window_noise(seed, (BATCH, 16, 1, HEIGHT, WIDTH))
+
+
+ANCHOR, TAIL = frame(1), frame(2)
+
+
+@pytest.mark.parametrize("tail", [None, TAIL])
+@pytest.mark.parametrize("latent_frames", [2, 5, 21])
+def test_the_mask_marks_the_anchor_alone(tail, latent_frames):
+    mask = condition(ANCHOR, tail, latent_frames)[:, :4]
+    assert mask.shape == (BATCH, 4, latent_frames, HEIGHT, WIDTH)
+    assert (mask[:, :, 0] == 1).all()
+    assert (mask[:, :, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("latent_frames", [2, 5, 21])
+def test_anchor_then_tail_then_exact_zeros(latent_frames):
+    latents = condition(ANCHOR, TAIL, latent_frames)[:, 4:]
+    assert torch.equal(latents[:, :, :2], torch.cat([ANCHOR, TAIL], dim=2))
+    assert latents.shape == (BATCH, 16, latent_frames, HEIGHT, WIDTH)
+    assert not latents[:, :, 2:].any()
+
+
+def test_without_a_tail_all_but_the_anchor_is_zero():
+    latents = condition(ANCHOR, None)[:, 4:]
+    assert torch.equal(latents[:, :, :1], ANCHOR)
+    assert not latents[:, :, 1:].any()
+    assert torch.equal(condition(ANCHOR, None), condition(ANCHOR, torch.zeros_like(ANCHOR)))
+
+
+def test_a_window_has_21_latent_frames():
+    assert condition(ANCHOR, TAIL).shape == (BATCH, 20, 21, HEIGHT, WIDTH)
+
+
+def test_type_and_values_stay_as_they_are():
+    before = ANCHOR.clone()
+    filled = condition(ANCHOR.double(), None)
+    filled[:] = 7
+    assert filled.dtype == torch.float64
+    assert torch.equal(ANCHOR, before)
+
+
+def test_the_network_reads_noise_then_mask_then_latents():
+    noisy = window_noise(3, (BATCH, 16, 21, HEIGHT, WIDTH))
+    read = network_input(noisy, condition(ANCHOR, TAIL))
+    assert read.shape == (BATCH, 36, 21, HEIGHT, WIDTH)
+    assert torch.equal(read[:, :16], noisy)
+    assert (read[:, 16:20, 0] == 1).all()
+    assert torch.equal(read[:, 20:, 0], ANCHOR[:, :, 0])
+    assert torch.equal(read[:, 20:, 1], TAIL[:, :, 0])
+
+
+def test_the_tail_of_a_window_stands_raw_in_the_next_one():
+    latents = window_noise(4, (BATCH, 16, 21, HEIGHT, WIDTH))
+    handed = condition(ANCHOR, tail_of(latents))[:, 4:, 1]
+    assert torch.equal(handed, latents[:, :, 20])
+
+
+@pytest.mark.parametrize(
+    ("anchor", "tail", "latent_frames"),
+    [
+        (ANCHOR[0], None, 21),
+        (ANCHOR[..., 0], None, 21),
+        (ANCHOR.expand(-1, -1, 2, -1, -1), None, 21),
+        (ANCHOR, TAIL[..., :2], 21),
+        (ANCHOR, TAIL[:1], 21),
+        (ANCHOR, TAIL, 1),
+        (ANCHOR, None, 0),
+    ],
+)
+def test_what_does_not_fit_is_refused(anchor, tail, latent_frames):
+    with pytest.raises(ValueError, match=r"latent|anchor"):
+        condition(anchor, tail, latent_frames)
+
+
+# ---- noise ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_seed_is_its_noise():
+    shape = (1, 16, 21, 4, 6)
+    assert torch.equal(window_noise(42, shape), window_noise(42, shape))
+    assert not torch.equal(window_noise(42, shape), window_noise(43, shape))
+    assert torch.isfinite(window_noise(2**63 - 1, shape)).all()
+
+
+def test_noise_is_standard_normal_float32_on_the_cpu_and_touches_no_other_generator():
+    before = torch.get_rng_state()
+    noise = window_noise(0, (1, 16, 21, 18, 32))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert noise.dtype == torch.float32
+    assert noise.device.type == "cpu"
+    assert abs(noise.mean().item()) < 0.01
+    assert abs(noise.std().item() - 1) < 0.01
+    torch.testing.assert_close(window_noise(42, (3,)), torch.tensor([0.3367, 0.1288, 0.2345]), rtol=0, atol=1e-4)
