@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from storage.timeline import FPS
+from storage.timeline import DROPPED_FRAMES, FPS, film_frames
 
 MediaId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # SHA-256 of the file's bytes
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -245,6 +245,12 @@ class Plan(Value):
         """Every file of the media store that filming this plan reads."""
         source = {value for name, value in self.source if name in ("image", "video", "tail")}
         return frozenset(source | {window.anchor for window in self.windows if window.anchor})
+
+    @property
+    def new_seconds(self) -> float:
+        """Seconds that filming this plan adds to what its source holds."""
+        continues = not isinstance(self.source, StartImage)
+        return (film_frames(len(self.windows)) - (DROPPED_FRAMES if continues else 0)) / FPS
 
     @property
     def first_window(self) -> int:

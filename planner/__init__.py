@@ -1,0 +1,1 @@
+"""Request -> plan: intent, storyboard, and every number that the engine needs."""

@@ -1,0 +1,162 @@
+"""Storyboard + facts -> plan: what a storyboard says in words, completed with every number that the engine needs."""
+
+import hashlib
+from dataclasses import dataclass
+
+from planner.anchors import missing_picture
+from planner.presets import Preset
+from prompts import negative_prompt
+from storage.schema import (
+    Clip,
+    ContinueTake,
+    ContinueVideo,
+    Image,
+    MediaId,
+    Plan,
+    Seed,
+    Size,
+    Source,
+    StartImage,
+    Storyboard,
+    StoryboardWindow,
+    Take,
+    UserError,
+    Window,
+)
+from storage.sizes import fit_area
+from storage.timeline import WINDOW_SECONDS
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything of a plan that the storyboard does not say. A film continues `parent`, or `clip`, or starts anew."""
+
+    preset: Preset
+    seed: Seed
+    images: tuple[Image, ...] = ()
+    parent: Take | None = None
+    clip: Clip | None = None
+    keep_frames: int | None = None  # of `clip`
+    size: Size | None = None  # exactly this, instead of the preset's area in the picture's shape
+
+
+def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
+    """The plan that films a storyboard. Same storyboard and facts, same plan."""
+    anchors = _anchors(storyboard, facts.images)
+    source = _source(storyboard, facts)
+    model, loras, sampling = facts.preset.model, facts.preset.loras, facts.preset.sampling
+    if facts.parent and facts.parent.plan.model != model:  # a tail latent is of use to its own model alone
+        parent = facts.parent.plan
+        model, loras, sampling = parent.model, parent.loras, parent.sampling
+    windows = [
+        Window(
+            prompt=compile_prompt(window),
+            negative=negative_prompt(),
+            seed=window_seed(facts.seed, source.head_windows + number),
+            anchor=None if isinstance(source, StartImage) and anchor == source.image and number == 1 else anchor,
+        )
+        for number, (window, anchor) in enumerate(zip(storyboard.windows, anchors, strict=True), start=1)
+    ]
+    return Plan(
+        storyboard=storyboard,
+        size=_size(storyboard, facts),
+        source=source,
+        windows=tuple(windows),
+        sampling=sampling,
+        seed=facts.seed,
+        model=model,
+        loras=loras,
+    )
+
+
+def reseed(plan: Plan, seed: Seed) -> Plan:
+    """The same film with other noise: another take."""
+    windows = [
+        window.model_copy(update={"seed": window_seed(seed, plan.first_window + index)})
+        for index, window in enumerate(plan.windows)
+    ]
+    return plan.model_copy(update={"seed": seed, "windows": tuple(windows)})
+
+
+def rewrite(plan: Plan, storyboard: Storyboard) -> Plan:
+    """The same film from another storyboard: same source, pictures and seed. Windows behind the former ones get seeds
+    of their own and keep the last picture."""
+    windows = [
+        Window(
+            prompt=compile_prompt(window),
+            negative=plan.windows[0].negative,
+            seed=window_seed(plan.seed, plan.first_window + index),
+            anchor=plan.windows[index].anchor if index < len(plan.windows) else None,
+        )
+        for index, window in enumerate(storyboard.windows)
+    ]
+    return Plan(**{**dict(plan), "storyboard": storyboard, "windows": tuple(windows)})
+
+
+def compile_prompt(window: StoryboardWindow) -> str:
+    """What the network reads of a window: scene, beats in the window's own seconds, camera.
+
+    >>> from storage.schema import Beat
+    >>> compile_prompt(StoryboardWindow(scene="A dog.", beats=(Beat(seconds=3.25, action="it runs"),), camera="static"))
+    'A dog. (at 3.25 seconds: it runs). Camera: static.'
+    """
+    beats = " ".join(f"(at {_short(beat.seconds)} seconds: {beat.action})" for beat in window.beats)
+    late = [beat.seconds for beat in window.beats if beat.seconds > WINDOW_SECONDS]
+    if late:
+        raise ValueError(f"a beat must lie within the window's {WINDOW_SECONDS} s, got {late[0]}")
+    camera = f"Camera: {window.camera}" if window.camera else ""
+    return " ".join(_closed(part) for part in (window.scene.strip(), beats, camera) if part)
+
+
+def window_seed(seed: Seed, number: int) -> Seed:
+    """The seed of window `number` of a film, counted from 1.
+
+    SVI needs other noise in every window, or artefacts pile up. The number counts in the whole film, so the third
+    window gets the same noise whether it is filmed in one go or continues a film of two windows with the same seed.
+    """
+    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _short(seconds: float) -> str:
+    return f"{round(seconds, 2):g}"
+
+
+def _closed(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?", "。", "！", "？")) else sentence + "."
+
+
+def _anchors(storyboard: Storyboard, images: tuple[Image, ...]) -> list[MediaId | None]:
+    numbers = [window.anchor for window in storyboard.windows]
+    for number in numbers:
+        if number is not None and number > len(images):
+            raise missing_picture(number, len(images))
+    return [None if number is None else images[number - 1].media for number in numbers]
+
+
+def _start(storyboard: Storyboard, images: tuple[Image, ...]) -> Image:
+    """The picture that the film starts from: the one of window 1, or else the first."""
+    if not images:
+        raise UserError("A film starts from a picture: add one.")
+    return images[(storyboard.windows[0].anchor or 1) - 1]
+
+
+def _source(storyboard: Storyboard, facts: Facts) -> Source:
+    if facts.parent:
+        film = facts.parent.film
+        return ContinueTake(
+            video=film.video, tail=film.tail, head_windows=facts.parent.windows, head_frames=film.frames
+        )
+    if facts.clip:
+        return ContinueVideo(video=facts.clip.media, keep_frames=facts.keep_frames)
+    return StartImage(image=_start(storyboard, facts.images).media)
+
+
+def _size(storyboard: Storyboard, facts: Facts) -> Size:
+    """A continuation keeps its film's size. Else what was asked for, or the preset's area in the picture's shape."""
+    if facts.parent:
+        return facts.parent.plan.size
+    if facts.size:
+        return facts.size
+    shape = facts.clip or _start(storyboard, facts.images)
+    return fit_area(shape.width, shape.height, facts.preset.budget)

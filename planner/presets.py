@@ -1,0 +1,105 @@
+"""Ways to film: model, size, sampler and LoRAs under one name.
+
+`quality` is the model as its authors set it. The Lightning presets trade motion and prompt following for speed.
+"""
+
+from dataclasses import dataclass
+
+from planner.sigmas import euler_sigmas, linear_sigmas, unipc_sigmas
+from storage.schema import Expert, Lora, Phase, Sampling, Size, Solver, UserError
+
+DEMO_STEPS = 4
+
+# SVI 2.0 Pro is a pair of LoRAs, one for each expert, at full strength.
+SVI_PRO = (
+    Lora(name="SVI_Wan2.2-I2V-A14B_high_noise_lora_v2.0_pro", high=1.0, low=0.0),
+    Lora(name="SVI_Wan2.2-I2V-A14B_low_noise_lora_v2.0_pro", high=0.0, low=1.0),
+)
+# Lightning at half strength for the high-noise expert: at 1.0 it takes the motion that SVI's authors (comfyui.md,
+# issue 35) and their users miss; they recommend 0.5 there and 1.0 for the low-noise expert.
+LIGHTNING = (
+    Lora(name="Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/high_noise_model", high=0.5, low=0.0),
+    Lora(name="Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/low_noise_model", high=0.0, low=1.0),
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One way to film. `budget` gives the area of the video; its shape follows the picture."""
+
+    name: str
+    model: str
+    budget: Size
+    sampling: Sampling
+    loras: tuple[Lora, ...] = ()
+
+
+# A model small enough for a processor, trained for few steps and without a negative prompt.
+DEMO = Preset(
+    name="demo",
+    model="demo",
+    budget=Size(width=256, height=144),
+    sampling=Sampling(
+        solver=Solver.EULER,
+        sigmas=linear_sigmas(DEMO_STEPS, shift=5),
+        phases=(Phase(expert=Expert.HIGH_NOISE, above=0.9), Phase(expert=Expert.LOW_NOISE, above=0.0)),
+    ),
+)
+
+# Thirty steps as in Wan2GP; shift, guidance and the boundary of 0.9 as in Wan2.2's own configuration.
+QUALITY = Preset(
+    name="quality",
+    model="svi2pro",
+    budget=Size(width=832, height=480),
+    sampling=Sampling(
+        solver=Solver.UNIPC,
+        sigmas=unipc_sigmas(30, shift=5),
+        phases=(
+            Phase(expert=Expert.HIGH_NOISE, above=0.9, guidance=3.5),
+            Phase(expert=Expert.LOW_NOISE, above=0.0, guidance=3.5),
+        ),
+    ),
+    loras=SVI_PRO,
+)
+
+# Lightning is guaranteed by its authors at these four levels alone: 1, 0.9375, 0.8333, 0.625, two for each expert.
+# Their boundary is 0.9. Wan2GP's 0.876 puts the same two levels on each side; it matters for its other grid, shift 3
+# from 0.999, whose second level of 0.899 lies between the two boundaries.
+LIGHTNING_4 = Preset(
+    name="lightning",
+    model="svi2pro",
+    budget=QUALITY.budget,
+    sampling=Sampling(
+        solver=Solver.EULER,
+        sigmas=linear_sigmas(4, shift=5),
+        phases=(Phase(expert=Expert.HIGH_NOISE, above=0.9), Phase(expert=Expert.LOW_NOISE, above=0.0)),
+    ),
+    loras=(*SVI_PRO, *LIGHTNING),
+)
+
+# Wan2GP's eight-step profile for the same LoRAs: a first step with real guidance brings the motion back. NOTE: there
+# the high-noise LoRA is out during that step; a strength here belongs to an expert, so it stays in, at its half.
+LIGHTNING_3PHASE = Preset(
+    name="lightning-3phase",
+    model="svi2pro",
+    budget=QUALITY.budget,
+    sampling=Sampling(
+        solver=Solver.EULER,
+        sigmas=euler_sigmas(8, shift=3),
+        phases=(
+            Phase(expert=Expert.HIGH_NOISE, above=0.965, guidance=3.5),
+            Phase(expert=Expert.HIGH_NOISE, above=0.8),
+            Phase(expert=Expert.LOW_NOISE, above=0.0),
+        ),
+    ),
+    loras=(*SVI_PRO, *LIGHTNING),
+)
+
+PRESETS = {preset.name: preset for preset in (DEMO, QUALITY, LIGHTNING_4, LIGHTNING_3PHASE)}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset of a name; a UserError names those there are."""
+    if name not in PRESETS:
+        raise UserError(f"There is no preset {name}: choose {', '.join(PRESETS)}.")
+    return PRESETS[name]

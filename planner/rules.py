@@ -1,0 +1,235 @@
+"""The director without a language model: rules that turn a story into a storyboard, in the person's own words.
+
+Each window's scene says the setting and what has happened so far, so that it begins as the window before ended; its
+beats are the events that fall into it. What comes through the whole film is said in every window, because each is
+filmed from its own prompt alone.
+"""
+
+import re
+from dataclasses import dataclass
+
+from planner.anchors import Place, place_anchors, spread_pictures
+from planner.brief import Brief
+from planner.pacing import Timed, place_events
+from planner.setting import Kind, Phrase, phrase_of, phrases_in, without
+from planner.story import Event, Story, read_story
+from planner.words import DETERMINERS, SUBJECTS
+from storage.schema import Beat, Storyboard, StoryboardWindow
+from storage.timeline import WINDOW_SECONDS
+
+FIRST_BEAT_SECONDS = 0.32  # of a later window: the first moment that is shown, 0.3125 s, in two digits
+SO_FAR = "So far: "
+GOES_ON = "it goes on: "
+NOTHING_SAID = "natural motion, one continuous shot"  # where nothing was said, or nothing happens yet
+_REMEMBERED = 2  # latest events in "So far", besides the first one, which names who it is about
+_CAMERA_ROOM = 2.0  # seconds of a window that a camera move needs, or it goes on in the next window
+
+
+@dataclass(frozen=True)
+class RuleDirector:
+    """Plans by rules. Knows nothing of the world: it orders, times and repeats what the person wrote."""
+
+    credit: str = "Planned by rules, without a language model."
+
+    def storyboard(self, brief: Brief) -> Storyboard:
+        """A storyboard for a brief; every event of the story is a beat, in order."""
+        if brief.former:
+            return _revise(brief, brief.former)
+        story = read_story(brief.story, brief.pictures)
+        if not story.premise and not brief.state and not any(event.action or event.camera for event in story.events):
+            story = Story(NOTHING_SAID, story.phrases, story.events)
+        timed = place_events(story, brief.clock)
+        beats = _beats(timed, brief)
+        scenes = _scenes(story, timed, beats, brief)
+        cameras = _cameras(story, timed, brief)
+        anchors = _anchors(story, timed, brief)
+        windows = [
+            StoryboardWindow(scene=scene, beats=tuple(own), camera=camera, anchor=anchor)
+            for scene, own, camera, anchor in zip(scenes, beats, cameras, anchors, strict=True)
+        ]
+        return Storyboard(title=_title(story, brief), windows=tuple(windows))
+
+
+# ---- beats ----------------------------------------------------------------------------------------------------------
+
+
+def _beats(timed: list[Timed], brief: Brief) -> list[list[Beat]]:
+    """The beats of each window. A window in which nothing new happens goes on with the last action."""
+    windows: list[list[Beat]] = [[] for _ in range(brief.windows)]
+    actions = [item for item in timed if item.event.action]
+    if brief.first_window > 1 and brief.windows == 1 and brief.story and not any(item.event.mark for item in timed):
+        return [[Beat(seconds=FIRST_BEAT_SECONDS, action=brief.story)]]  # word for word: one window needs no cutting
+    for item in actions:
+        window, seconds = brief.clock.at(item.seconds)
+        windows[window].append(Beat(seconds=_shown(window, seconds, brief), action=item.event.action))
+    last = _bare(brief.state)
+    for window, own in enumerate(windows):
+        if not own and last:
+            own.append(Beat(seconds=_shown(window, 0.0, brief), action=GOES_ON + last))
+        last = _bare(own[-1].action) if own else last
+    return windows
+
+
+def _shown(window: int, seconds: float, brief: Brief) -> float:
+    """Seconds of a window in two digits, where the window is shown."""
+    first = FIRST_BEAT_SECONDS if brief.clock.first_shown(window) else 0.0
+    return min(max(round(seconds, 2), first), WINDOW_SECONDS)
+
+
+def _bare(action: str) -> str:
+    return action.removeprefix(GOES_ON)
+
+
+# ---- scenes ---------------------------------------------------------------------------------------------------------
+
+
+def _scenes(story: Story, timed: list[Timed], beats: list[list[Beat]], brief: Brief) -> list[str]:
+    """What each window shows when it begins: the setting, and what has happened so far."""
+    inherited, history = _read_scene(brief)
+    fixed = {phrase.kind for phrase in story.phrases}
+    standing = {kind: [phrase.words for phrase in story.phrases if phrase.kind is kind] for kind in fixed}
+    for kind in fixed - {Kind.STYLE}:
+        inherited = without(kind, inherited)
+    scenes = []
+    for own, mentioned in zip(beats, _mentioned(timed, brief), strict=True):
+        for phrase in mentioned:
+            if phrase.kind not in fixed:
+                for kind in _replaced(phrase.kind) - fixed:
+                    standing.pop(kind, None)
+                    inherited = without(kind, inherited)
+                standing[phrase.kind] = [phrase.words]
+        goes_on = bool(own) and own[0].action.startswith(GOES_ON)
+        scene = _scene(inherited, story.premise, standing, history[:-1] if goes_on and history else history)
+        scenes.append(scene if scene or own else _sentence([NOTHING_SAID]))
+        history += [beat.action for beat in own if not beat.action.startswith(GOES_ON)]
+    return scenes
+
+
+def _mentioned(timed: list[Timed], brief: Brief) -> list[list[Phrase]]:
+    """For each window the setting words of the events before it, from the window before on. A film begins in the
+    setting of its first event."""
+    windows: list[list[Phrase]] = [[] for _ in range(brief.windows + 1)]
+    for index, item in enumerate(item for item in timed if item.event.action):
+        first = index == 0 and not brief.clock.continues
+        windows[0 if first else brief.clock.at(item.seconds)[0] + 1] += phrases_in(item.event.action)
+    return windows[:-1]
+
+
+def _replaced(kind: Kind) -> set[Kind]:
+    """What a setting word of an event puts an end to: a new place has weather of its own, and the other way round."""
+    return {kind, Kind.PLACE, Kind.WEATHER} if kind in (Kind.PLACE, Kind.WEATHER) else {kind}
+
+
+def _scene(inherited: str, premise: str, standing: dict[Kind, list[str]], history: list[str]) -> str:
+    place = [words for kind in Kind if kind is not Kind.STYLE for words in standing.get(kind, [])]
+    place = [words for words in place if words.lower() not in premise.lower()]
+    style = standing.get(Kind.STYLE, [])
+    sentences = [inherited, _sentence([premise, *place]), _sentence(style)]
+    past = history[:1] + history[max(1, len(history) - _REMEMBERED) :]
+    if past:
+        sentences.append(SO_FAR + "; ".join(_mid_sentence(action).rstrip(".") for action in past) + ".")
+    return " ".join(filter(None, sentences))
+
+
+def _read_scene(brief: Brief) -> tuple[str, list[str]]:
+    """The setting and the history of the film that is continued, out of its last window."""
+    setting, _, past = brief.scene.partition(SO_FAR)
+    history = [action for action in past.rstrip(". ").split("; ") if action]
+    state = _bare(brief.state)
+    return setting.strip(), [*history, state] if state and state not in history else history
+
+
+def _sentence(parts: list[str]) -> str:
+    words = ", ".join(part for part in parts if part)
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "。")) or not words else ".")
+
+
+def _mid_sentence(action: str) -> str:
+    first = action.split(" ", 1)[0]
+    return first.lower() + action[len(first) :] if first.lower() in DETERMINERS | SUBJECTS else action
+
+
+# ---- camera and pictures --------------------------------------------------------------------------------------------
+
+
+def _cameras(story: Story, timed: list[Timed], brief: Brief) -> list[str]:
+    """The camera of each window. A move with a time or a place in the order belongs there, any other everywhere."""
+    first = next((event for event in story.events if event.action), None)
+    always = [event.camera for event in story.events if event.camera and _is_everywhere(event, first)]
+    moves: list[list[str]] = [[] for _ in range(brief.windows)]
+    for item in timed:
+        if item.event.camera and not _is_everywhere(item.event, first):
+            window, seconds = brief.clock.at(item.seconds)
+            second = _shown(window, seconds, brief)
+            late = f"{item.event.camera} at {second:g} seconds" if second > FIRST_BEAT_SECONDS else item.event.camera
+            moves[window].append(late)
+            if WINDOW_SECONDS - second < _CAMERA_ROOM and window + 1 < brief.windows:
+                moves[window + 1].append(item.event.camera)
+    return [", then ".join(dict.fromkeys([", ".join(dict.fromkeys(always)), *own] if always else own)) for own in moves]
+
+
+def _is_everywhere(event: Event, first: Event | None) -> bool:
+    placed = event.mark is not None or event.sequel
+    return not placed and (not event.action or event is first)
+
+
+def _anchors(story: Story, timed: list[Timed], brief: Brief) -> list[int | None]:
+    """The picture of each window. Words decide; without any the pictures are spread over the windows in order."""
+    if brief.pictures < 2 and not any(event.mentions for event in story.events):
+        return [
+            1 if brief.pictures and brief.clock.continues and not window else None for window in range(brief.windows)
+        ]
+    if not any(event.mentions for event in story.events):
+        return place_anchors(spread_pictures(brief.pictures, brief.windows), brief.windows, None)
+    windows = {id(item.event): brief.clock.at(item.seconds)[0] for item in timed}
+    wanted = []
+    for event in story.events:
+        for mention in event.mentions:
+            ends = brief.windows - 1 if mention.place is Place.END else 0
+            here = mention.place is Place.HERE or event.mark is not None
+            wanted.append((windows.get(id(event), ends) if here else ends, mention.picture))
+    named = {picture for _, picture in wanted}
+    unnamed = [picture for picture in range(1, brief.pictures + 1) if picture not in named]
+    return place_anchors(wanted, brief.windows, None if brief.clock.continues else (unnamed or [1])[0])
+
+
+# ---- titles and revisions -------------------------------------------------------------------------------------------
+
+
+def _title(story: Story, brief: Brief) -> str:
+    """The first words of what happens."""
+    words = next(
+        filter(None, [story.premise, *(event.action for event in story.events), _bare(brief.state)]), brief.story
+    )
+    short = re.match(r".{0,48}(?!\w)", words, re.DOTALL)
+    title = (short[0] if short and short[0].strip() else words[:48]).strip(" ,;:-")
+    return title[:1].upper() + title[1:] if title else "Untitled"
+
+
+def _revise(brief: Brief, former: Storyboard) -> Storyboard:
+    """The former storyboard with a wish in every window: a setting or a camera is replaced, words join the scene."""
+    story = read_story(brief.story, brief.pictures)
+    cameras = [event.camera for event in story.events if event.camera]
+    phrases = [*story.phrases, *(phrase for phrase in [phrase_of(story.premise)] if phrase)]
+    words = [story.premise, *(event.action for event in story.events)] if not phrases else [p.words for p in phrases]
+    words += [event.action for event in story.events if phrases and event.action]
+    wish = " ".join(_sentence([part]) for part in dict.fromkeys(words) if part)
+    windows = []
+    for window in _stretch(former, brief.windows):
+        scene = window.scene
+        for phrase in phrases:
+            scene = without(phrase.kind, scene) if phrase.kind is not Kind.STYLE else scene
+        camera = ", ".join(cameras) or window.camera
+        setting, _, past = scene.partition(SO_FAR)
+        scene = " ".join(filter(None, [setting.strip(), wish, SO_FAR + past if past else ""]))
+        windows.append(window.model_copy(update={"scene": scene, "camera": camera}))
+    return Storyboard(title=former.title, windows=tuple(windows))
+
+
+def _stretch(former: Storyboard, windows: int) -> list[StoryboardWindow]:
+    """The former windows, cut to a number, or with windows behind that go on with the last action."""
+    kept = list(former.windows[:windows])
+    last = kept[-1]
+    actions = [_bare(beat.action) for beat in last.beats[-1:]]
+    beats = tuple(Beat(seconds=FIRST_BEAT_SECONDS, action=GOES_ON + action) for action in actions)
+    return kept + [last.model_copy(update={"beats": beats, "anchor": None})] * (windows - len(kept))

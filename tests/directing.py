@@ -1,0 +1,61 @@
+"""Requests and takes for tests of the planner."""
+
+from datetime import UTC, datetime
+
+from planner.director import Direction, direct
+from planner.intent import Context
+from planner.presets import QUALITY, Preset
+from storage.schema import Clip, ContinueTake, Errand, Film, Image, Plan, Request, Seed, Take
+from storage.timeline import NEW_FRAMES, film_frames
+
+CLIP = Clip(media="c" * 64, name="walk.mp4", width=720, height=1280, seconds=7.0)
+
+
+def picture(number: int, width: int = 1920, height: int = 1080) -> Image:
+    return Image(media=f"{number:064x}", name=f"{number}.png", width=width, height=height)
+
+
+def request(text: str, pictures: int = 0, **more: object) -> Request:
+    images = tuple(picture(number) for number in range(1, pictures + 1))
+    return Request.model_validate({"text": text, "channel": "c", "requester": "r", "images": images, **more})
+
+
+def take_of(plan: Plan, number: int = 1) -> Take:
+    """The take that a plan leaves."""
+    windows, source = len(plan.windows), plan.source
+    frames = source.head_frames + NEW_FRAMES * windows if isinstance(source, ContinueTake) else film_frames(windows)
+    film = Film(video="a" * 64, tail="b" * 64, frames=frames, render_seconds=1.0)
+    errand = Errand(channel="c", requester="r")
+    return Take(id=number, job=number, plan=plan, film=film, errand=errand, created=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def plan_of(
+    text: str,
+    pictures: int = 1,
+    context: Context | None = None,
+    preset: Preset = QUALITY,
+    seed: Seed = 7,
+    **more: object,
+) -> Direction:
+    return direct(request(text, pictures, **more), context or Context(), preset, seed)
+
+
+def filmed(direction: Direction) -> Plan:
+    assert direction.plan is not None
+    return direction.plan
+
+
+def timeline(direction: Direction) -> list[list[tuple[float, str]]]:
+    """(seconds, action) of each window."""
+    assert direction.storyboard is not None
+    return [[(beat.seconds, beat.action) for beat in window.beats] for window in direction.storyboard.windows]
+
+
+def anchors(direction: Direction) -> list[int | None]:
+    assert direction.storyboard is not None
+    return [window.anchor for window in direction.storyboard.windows]
+
+
+def cameras(direction: Direction) -> list[str]:
+    assert direction.storyboard is not None
+    return [window.camera for window in direction.storyboard.windows]
