@@ -1,0 +1,20 @@
+"""Where networks run and how precisely."""
+
+import torch
+
+from engine.settings import EngineSettings
+
+
+def choose_device(settings: EngineSettings) -> torch.device:
+    """The device that the settings name; "auto" is the first GPU, or the CPU without one."""
+    if settings.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(settings.device)
+
+
+def choose_dtype(settings: EngineSettings, device: torch.device) -> torch.dtype:
+    """The dtype of matrix products; "auto" is bfloat16 on a GPU and on processors that multiply it, else float32."""
+    if settings.precision != "auto":
+        return torch.float32 if settings.precision == "float32" else torch.bfloat16
+    fast = device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return torch.bfloat16 if fast else torch.float32

@@ -1,0 +1,99 @@
+"""The work folder of one render: what it reads, and every finished window, so that a crash costs one window at most.
+
+plan.json               the plan that this folder belongs to
+media/<id>              files that the plan names
+window-003.mp4          a finished window's frames
+window-003.safetensors  its handover; written last, so a window with a handover is complete
+film.mp4                the windows joined
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from storage.schema import MediaId, Plan
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a window hands to the next one. Both latents are [B, 16, 1, h, w]; no tail before the first window."""
+
+    anchor: Tensor
+    tail: Tensor | None
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device) -> "Handover":
+        """Read a handover that `save` wrote."""
+        latents = load_file(path, device=str(device))
+        return cls(latents["anchor"][None], latents["tail"][None])
+
+    def save(self, path: Path) -> None:
+        """Write both latents in float32, unbatched: the file is whole or not there."""
+        assert self.tail is not None, "only a filmed window has a tail"
+        partial = path.with_suffix(f".partial-{os.getpid()}")
+        latents = {"anchor": self.anchor, "tail": self.tail}
+        save_file({name: latent[0].float().cpu().contiguous() for name, latent in latents.items()}, partial)
+        partial.replace(path)
+
+
+class WorkFolder:
+    """Names and keeps the files of one render."""
+
+    def __init__(self, root: Path, plan: Plan) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.root = root
+        self.windows = len(plan.windows)
+        claim, mine = root / "plan.json", plan.model_dump_json()
+        if not claim.exists():
+            partial = claim.with_suffix(f".partial-{os.getpid()}")
+            partial.write_text(mine)
+            partial.replace(claim)
+        elif claim.read_text() != mine:
+            raise ValueError(f"{root} holds the windows of another plan")
+
+    @property
+    def film(self) -> Path:
+        """The joined video."""
+        return self.root / "film.mp4"
+
+    @property
+    def head(self) -> Path:
+        """The video that is continued, when it has to be encoded anew."""
+        return self.root / "head.mp4"
+
+    @property
+    def segments(self) -> list[Path]:
+        """The frames of every window of the plan, in order."""
+        return [self.segment(number) for number in range(1, self.windows + 1)]
+
+    @property
+    def tail(self) -> Path:
+        """What the last window hands on."""
+        return self._handover(self.windows)
+
+    def media(self, media: MediaId) -> Path:
+        """A file that the plan names."""
+        return self.root / "media" / media
+
+    def segment(self, number: int) -> Path:
+        """The frames of window `number` of the plan, from 1."""
+        return self.root / f"window-{number:03}.mp4"
+
+    def has(self, number: int) -> bool:
+        """Whether window `number` was finished, by this render or by one that was killed."""
+        return self._handover(number).exists()
+
+    def handover(self, number: int, device: torch.device) -> Handover:
+        """What the finished window `number` hands on."""
+        return Handover.load(self._handover(number), device)
+
+    def finish(self, number: int, handover: Handover) -> None:
+        """Mark window `number`, whose segment is written, as finished."""
+        handover.save(self._handover(number))
+
+    def _handover(self, number: int) -> Path:
+        return self.root / f"window-{number:03}.safetensors"

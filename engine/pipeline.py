@@ -1,0 +1,138 @@
+"""plan -> video. `render` is the main path of the engine; everything else is called from it.
+
+Legend: B batch (1), T latent frames, h w latent height and width, F frames, H W pixels. Latents are [B, 16, T, h, w],
+pixels [B, 3, F, H, W] in [-1, 1].
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.condition import condition, network_input, tail_of, window_noise
+from engine.dit import TextContext
+from engine.folder import Handover, WorkFolder
+from engine.guidance import guided, in_phases
+from engine.models import Models
+from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
+from engine.samplers import Velocity, sample
+from engine.segments import fitted, join, write_segment
+from storage.footage import Frames, read_tail
+from storage.pictures import load_picture
+from storage.schema import ContinueTake, ContinueVideo, Expert, Phase, Plan, Progress, Size, Stage, StartImage, Window
+from storage.timeline import DROPPED_FRAMES
+
+OnProgress = Callable[[Progress], None]  # may raise, to stop the render where it is
+
+TAIL_FRAMES = 9  # of a foreign video: latents of 1 + 4 + 4 frames, so that the last one has its causal context
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What a render leaves in its folder."""
+
+    video: Path
+    tail: Path
+    frames: int
+
+
+@torch.inference_mode()
+def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lambda _: None) -> Rendering:
+    """Film `plan` into the folder `out`, one window after the other, and join them to one video.
+
+    `out/media/` holds the files that the plan names. Finished windows stay in `out`: a render that was killed goes on
+    at its first unfinished window. Same plan, same video, bit for bit on one machine.
+    """
+    folder = WorkFolder(out, plan)
+    handover = opening(plan, folder, models)
+    for number, window in enumerate(plan.windows, start=1):
+        report = reporter(plan, number, on_progress)
+        if folder.has(number):
+            handover = folder.handover(number, models.device)
+            continue
+        report(Stage.DENOISING, 0)
+        if window.anchor:
+            handover = Handover(encode_picture(folder.media(window.anchor), plan.size, models), handover.tail)
+        latents = denoise(window, handover, plan, models, partial(report, Stage.DENOISING))
+        report(Stage.DECODING, plan.sampling.steps)
+        write_segment(shown_frames(latents, handover, models), plan.size, folder.segment(number))
+        handover = Handover(handover.anchor, tail_of(latents))
+        folder.finish(number, handover)
+        report(Stage.FILMED, plan.sampling.steps)
+    report(Stage.JOINING, plan.sampling.steps)
+    frames = join([*head(plan, folder), *folder.segments], folder.film, comment=plan.model_dump_json())
+    return Rendering(folder.film, folder.tail, frames)
+
+
+def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:
+    """What the first window is handed: the source's anchor, and the tail of what the film continues."""
+    match plan.source:
+        case StartImage(image=image):
+            return Handover(encode_picture(folder.media(image), plan.size, models), tail=None)
+        case ContinueTake(tail=tail):
+            return Handover.load(folder.media(tail), models.device)
+        case ContinueVideo(video=video, keep_frames=keep):
+            pixels = frames_to_pixels(read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)).to(models.device)
+            return Handover(models.vae.encode(pixels[:, :, -1:]), tail_of(models.vae.encode(pixels)))
+
+
+def head(plan: Plan, folder: WorkFolder) -> list[Path]:
+    """The video that the windows go on from, ready to be joined with them; none when the film starts from a picture."""
+    match plan.source:
+        case StartImage():
+            return []
+        case ContinueTake(video=video):
+            return [fitted(folder.media(video), plan.size, None, folder.head)]
+        case ContinueVideo(video=video, keep_frames=keep):
+            return [fitted(folder.media(video), plan.size, keep, folder.head)]
+
+
+def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
+    """The latent of one picture: [B, 16, 1, h, w]"""
+    return models.vae.encode(picture_to_pixels(load_picture(path), size).to(models.device))
+
+
+def denoise(window: Window, handover: Handover, plan: Plan, models: Models, on_step: Callable[[int], None]) -> Tensor:
+    """Latents of one window, from noise of its own: [B, 16, 21, h, w]. Both experts share one trajectory."""
+    given = condition(handover.anchor, handover.tail)
+    noise = window_noise(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])).to(given)
+
+    @cache
+    def text_for(expert: Expert, prompt: str) -> TextContext:
+        return models.experts[expert].encode_text(models.read(prompt))
+
+    def predicted(expert: Expert, prompt: str) -> Velocity:
+        return lambda latents, sigma: models.experts[expert](
+            network_input(latents, given), sigma, text_for(expert, prompt)
+        )
+
+    def velocity_in(phase: Phase) -> Velocity:
+        positive, negative = predicted(phase.expert, window.prompt), predicted(phase.expert, window.negative)
+        return guided(positive, negative, phase.guidance)
+
+    sampling = plan.sampling
+    return sample(sampling.solver, in_phases(sampling.phases, velocity_in), noise, sampling.sigmas, on_step)
+
+
+def shown_frames(latents: Tensor, handover: Handover, models: Models) -> Iterator[Frames]:
+    """The frames of a window that the film shows, as they are decoded: chunks of [F, H, W, 3].
+
+    A window that continues something begins with 5 frames that were shown before.
+    """
+    frames_to_drop = 0 if handover.tail is None else DROPPED_FRAMES
+    for pixels in models.vae.decode(latents, models.latents_per_call):
+        dropped = min(frames_to_drop, pixels.shape[2])
+        frames_to_drop -= dropped
+        if dropped < pixels.shape[2]:
+            yield to_uint8(pixels[:, :, dropped:])
+
+
+def reporter(plan: Plan, number: int, on_progress: OnProgress) -> Callable[[Stage, int], None]:
+    """Tells `on_progress` where window `number` of the plan is."""
+    windows, steps = len(plan.windows), plan.sampling.steps
+    return lambda stage, step: on_progress(
+        Progress(stage=stage, window=number, windows=windows, step=step, steps=steps)
+    )

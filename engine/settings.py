@@ -1,0 +1,29 @@
+"""Settings of a worker."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from storage.settings import StorageSettings
+
+
+class EngineSettings(StorageSettings):
+    """What a worker needs to know about its machine."""
+
+    models_dir: Path = Path("models")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0  # of the CPU; 0 leaves the choice to torch
+    lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    poll_seconds: Annotated[float, Field(gt=0)] = 0.5
+
+    @property
+    def renders(self) -> Path:
+        """Work folders of unfinished jobs, one each: finished windows outlive a crash there."""
+        return self.data_dir / "renders"
+
+    @property
+    def embeddings(self) -> Path:
+        """What the text encoder made of texts before."""
+        return self.data_dir / "embeddings"

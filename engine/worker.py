@@ -1,0 +1,175 @@
+"""The worker: claim a job, render it, finish it; for ever, or until the queue is empty.
+
+A worker and the bot never talk: they meet in the job table. A lease that a thread renews says that the worker lives;
+between two steps a render asks whether it is still wanted.
+"""
+
+import logging
+import os
+import shutil
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.models import ModelShelf
+from engine.pace import Pace
+from engine.pipeline import render
+from engine.settings import EngineSettings
+from storage.database import Database
+from storage.jobs import Fenced, Jobs
+from storage.media import Media
+from storage.schema import Film, Job, JobState, Plan, Progress, Stage, UserError
+from storage.workers import Workers
+
+log = logging.getLogger("longtake.worker")
+
+
+class Stopped(Exception):
+    """The render ends between two steps: the worker is to end, or the job is not its own any more."""
+
+
+@dataclass
+class Worker:
+    """One process with one device and one job at a time. `stopping` may be set by a signal handler."""
+
+    settings: EngineSettings
+    database: Database
+    shelf: ModelShelf
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}")
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.jobs = Jobs(self.database)
+        self.workers = Workers(self.database)
+        self.media = Media(self.settings.media)
+        self.pace = Pace()
+
+    def work(self, *, until_idle: bool = False) -> None:
+        """Take up one job after the other; with `until_idle`, until none is queued."""
+        self._sweep()
+        with self._beating(self._sign_in):
+            while not self.stopping.is_set():
+                job = self.jobs.claim(self.name, self.settings.lease_seconds)
+                if job is not None:
+                    self.film(job)
+                elif until_idle:
+                    break
+                else:
+                    self.stopping.wait(self.settings.poll_seconds)
+        self.workers.sign_out(self.name)
+
+    def film(self, job: Job) -> None:
+        """Render one claimed job and settle it: finished, failed with its reason, or given back."""
+        lost = threading.Event()
+
+        def beat() -> None:
+            if not self.jobs.heartbeat(job.id, job.attempts, self.settings.lease_seconds):
+                lost.set()
+
+        log.info("job %d: attempt %d", job.id, job.attempts)
+        try:
+            with self._beating(beat):
+                film = self._render(job, lost)
+                take = self.jobs.finish(job.id, job.attempts, film)
+            log.info("job %d: take %d, %.1f s", job.id, take.id, film.render_seconds)
+            shutil.rmtree(self._folder(job.id), ignore_errors=True)
+        except (Stopped, Fenced):
+            self._stopped(job)
+        except UserError as error:
+            self._failed(job, str(error), retry=False)
+        except Exception as error:  # the outermost place: whatever one job does, the next one is filmed
+            log.exception("job %d: attempt %d failed", job.id, job.attempts)
+            self._failed(job, f"{type(error).__name__}: {error}", retry=True)
+
+    def _render(self, job: Job, lost: threading.Event) -> Film:
+        """The film of a job, its files already in the media store."""
+        folder = self._folder(job.id)
+        self._lay_out(job.plan, folder)
+        started = time.monotonic()
+        self.pace.start()
+
+        def on_progress(progress: Progress) -> None:
+            if lost.is_set() or self.stopping.is_set():
+                raise Stopped
+            if progress.stage is Stage.FILMED:
+                self.jobs.window_filmed(job.id, job.attempts, progress.window)
+            if not self.jobs.progress(job.id, job.attempts, self.pace.timed(progress)):
+                lost.set()
+
+        on_progress(loading(job.plan))
+        models = self.shelf.load(job.plan.model)
+        rendering = render(job.plan, models, folder, on_progress)
+        return Film(
+            video=self.media.add_file(rendering.video, move=True),
+            tail=self.media.add_file(rendering.tail),
+            frames=rendering.frames,
+            render_seconds=time.monotonic() - started,
+            trained=models.trained,
+        )
+
+    def _lay_out(self, plan: Plan, folder: Path) -> None:
+        """Put the files that the plan names into the work folder, as links."""
+        (folder / "media").mkdir(parents=True, exist_ok=True)
+        for media in plan.media:
+            link = folder / "media" / media
+            if not link.is_symlink():
+                link.symlink_to(self.media.path(media).resolve())
+
+    def _stopped(self, job: Job) -> None:
+        """Give a job back that is still ours; what was cancelled loses its folder, what another worker has stays."""
+        try:
+            self.jobs.release(job.id, job.attempts)
+            log.info("job %d: given back", job.id)
+        except Fenced:
+            log.info("job %d: no longer ours", job.id)
+            if self.jobs.get(job.id).state is JobState.CANCELLED:
+                shutil.rmtree(self._folder(job.id), ignore_errors=True)
+
+    def _failed(self, job: Job, reason: str, *, retry: bool) -> None:
+        try:
+            self.jobs.fail(job.id, job.attempts, reason, retry=retry)
+        except Fenced:
+            log.info("job %d: no longer ours", job.id)
+
+    def _sweep(self) -> None:
+        """Remove the work folders of jobs that will never be rendered again."""
+        for folder in self.settings.renders.glob("[0-9]*"):
+            if self.jobs.get(int(folder.name)).state.final:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, job: int) -> Path:
+        return self.settings.renders / str(job)
+
+    def _sign_in(self) -> None:
+        self.workers.sign_in(self.name, self.settings.lease_seconds)
+
+    @contextmanager
+    def _beating(self, beat: Callable[[], None]) -> Iterator[None]:
+        """Call `beat` now and then three times a lease, in a thread, for as long as the block runs."""
+        ended = threading.Event()
+
+        def run() -> None:
+            while not ended.wait(self.settings.lease_seconds / 3):
+                try:
+                    beat()
+                except sqlite3.OperationalError:  # a busy or full disk: the lease says for how long that may last
+                    log.exception("heartbeat failed")
+
+        beat()
+        thread = threading.Thread(target=run, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def loading(plan: Plan) -> Progress:
+    """The progress of a render that has not begun."""
+    return Progress(stage=Stage.LOADING, window=1, windows=len(plan.windows), step=0, steps=plan.sampling.steps)

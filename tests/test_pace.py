@@ -1,0 +1,57 @@
+import pytest
+
+from engine.pace import Pace
+from storage.schema import Progress, Stage
+
+
+def at(stage: Stage, window: int, step: int) -> Progress:
+    return Progress(stage=stage, window=window, windows=3, step=step, steps=4)
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def play(pace: Pace, clock: Clock, *played: tuple[float, Progress]) -> list[float | None]:
+    """Seconds left after each report, which comes `wait` seconds after the one before."""
+    left = []
+    for wait, progress in played:
+        clock.seconds += wait
+        left.append(pace.timed(progress).seconds_left)
+    return left
+
+
+def test_time_left_is_what_the_steps_and_decodes_so_far_took():
+    clock = Clock()
+    pace = Pace(now=clock)
+    left = play(
+        pace, clock,
+        (0, at(Stage.LOADING, 1, 0)),
+        (50, at(Stage.DENOISING, 1, 0)),  # loading took 50 s and is no step
+        (2, at(Stage.DENOISING, 1, 1)),
+        (6, at(Stage.DENOISING, 1, 4)),
+        (0, at(Stage.DECODING, 1, 4)),
+        (10, at(Stage.FILMED, 1, 4)),
+        (0, at(Stage.DENOISING, 2, 0)),
+        (0, at(Stage.JOINING, 3, 4)),
+    )  # fmt: skip
+    assert left == [None, None, 11 * 2, 8 * 2, 8 * 2, 2 * (4 * 2 + 10), 2 * (4 * 2 + 10), 0]
+
+
+def test_the_next_job_is_estimated_from_the_one_before():
+    clock = Clock()
+    pace = Pace(now=clock)
+    play(pace, clock, (0, at(Stage.DENOISING, 1, 0)), (3, at(Stage.DENOISING, 1, 1)))
+    pace.start()
+    assert play(pace, clock, (1000, at(Stage.DENOISING, 1, 0)), (0, at(Stage.DENOISING, 1, 0))) == [36, 36]
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_every_stage_has_a_time_left(stage: Stage):
+    pace = Pace(step_seconds=1.0, decode_seconds=2.0)
+    left = pace.timed(at(stage, 3, 4)).seconds_left
+    assert left is not None
+    assert 0 <= left <= 2

@@ -1,0 +1,139 @@
+"""Laws of the main path, on the real networks at toy size."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from engine.models import Models, load_models
+from engine.pipeline import Rendering, render
+from engine.segments import write_segment
+from storage.footage import read_comment, read_frames
+from storage.schema import ContinueTake, ContinueVideo, Plan, Progress, Stage
+from storage.timeline import film_frames
+from tests.filming import OTHER_PHOTO, PHOTO, SIZE, draw, film_plan, window
+
+Film = Callable[..., Rendering]
+
+
+@pytest.fixture(scope="module")
+def models(toy_models_dir: Path) -> Models:
+    torch.set_num_threads(1)
+    return load_models(toy_models_dir / "demo", torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def film(models: Models, tmp_path: Path) -> Film:
+    """Render a plan into a folder of its own, with both photographs and any other files laid out."""
+
+    def render_in(name: str, plan: Plan, media: dict[str, Path] | None = None, **options: object) -> Rendering:
+        out = tmp_path / name
+        draw(out / "media" / PHOTO, seed=1)
+        draw(out / "media" / OTHER_PHOTO, seed=2)
+        for media_id, path in (media or {}).items():
+            shutil.copy(path, out / "media" / media_id)
+        return render(plan, models, out, **options)
+
+    return render_in
+
+
+def frames_of(rendering: Rendering) -> np.ndarray:
+    return np.stack(list(read_frames(rendering.video)))
+
+
+def continued(rendering: Rendering, windows: int) -> tuple[ContinueTake, dict[str, Path]]:
+    source = ContinueTake(video="c" * 64, tail="d" * 64, head_windows=windows, head_frames=rendering.frames)
+    return source, {"c" * 64: rendering.video, "d" * 64: rendering.tail}
+
+
+def test_a_film_has_81_frames_and_76_more_for_each_further_window(film: Film):
+    for windows in (1, 2, 3):
+        rendering = film(f"of-{windows}", film_plan([window(n) for n in range(1, windows + 1)]))
+        assert rendering.frames == film_frames(windows) == len(frames_of(rendering))
+
+
+def test_the_same_plan_gives_the_same_file_and_other_seeds_another(film: Film):
+    plan = film_plan([window(1)])
+    first, second = film("first", plan), film("second", plan)
+    assert first.video.read_bytes() == second.video.read_bytes()
+    other = plan.model_copy(update={"windows": (window(1).model_copy(update={"seed": 5}),)})
+    assert not np.array_equal(frames_of(film("other", other)), frames_of(first))
+
+
+def test_three_windows_are_two_windows_and_a_continuation_bit_for_bit(film: Film):
+    at_once = film("at-once", film_plan([window(1), window(2), window(3)]))
+    head = film("head", film_plan([window(1), window(2)]))
+    source, media = continued(head, windows=2)
+    further = film("further", film_plan([window(3)], source), media)
+    assert torch.equal(load_file(further.tail)["tail"], load_file(at_once.tail)["tail"])
+    assert further.frames == at_once.frames == film_frames(3)
+    assert np.array_equal(frames_of(further), frames_of(at_once))
+
+
+def test_an_anchor_stays_until_another_one_is_named_also_over_a_continuation(film: Film):
+    at_once = film("at-once", film_plan([window(1), window(2, OTHER_PHOTO), window(3)]))
+    named = film("named", film_plan([window(1), window(2, OTHER_PHOTO), window(3, OTHER_PHOTO)]))
+    assert np.array_equal(frames_of(at_once), frames_of(named))
+    head = film("head", film_plan([window(1), window(2, OTHER_PHOTO)]))
+    source, media = continued(head, windows=2)
+    assert np.array_equal(frames_of(film("further", film_plan([window(3)], source), media)), frames_of(at_once))
+    usual = film("usual", film_plan([window(1), window(2), window(3)]))
+    assert not np.array_equal(frames_of(usual)[81:], frames_of(at_once)[81:])
+    assert np.array_equal(frames_of(usual)[:81], frames_of(at_once)[:81])
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"), [(Stage.DENOISING, 2), (Stage.DECODING, 2), (Stage.FILMED, 2), (Stage.JOINING, 3)]
+)
+def test_a_render_that_was_stopped_anywhere_goes_on_as_if_undisturbed(film: Film, stage: Stage, number: int):
+    plan = film_plan([window(1), window(2), window(3)])
+    seen: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        if progress.stage is stage and progress.window == number:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        film("stopped", plan, on_progress=stop)
+    resumed = film("stopped", plan, on_progress=seen.append)
+    kept = number - 1 if stage in (Stage.DENOISING, Stage.DECODING) else number
+    assert {p.window for p in seen if p.stage is Stage.FILMED} == set(range(kept + 1, 4))
+    assert resumed.video.read_bytes() == film("undisturbed", plan).video.read_bytes()
+
+
+def test_a_foreign_video_is_continued_from_its_last_kept_frames(film: Film, tmp_path: Path):
+    moving = np.random.default_rng(0).integers(0, 256, (40, SIZE.height, SIZE.width, 3), dtype=np.uint8)
+    write_segment([moving], SIZE, tmp_path / "foreign.mp4")
+    media = {"e" * 64: tmp_path / "foreign.mp4"}
+    whole = film("whole", film_plan([window(1)], ContinueVideo(video="e" * 64)), media)
+    assert whole.frames == 40 + 76
+    assert np.array_equal(frames_of(whole)[:40], np.stack(list(read_frames(tmp_path / "foreign.mp4"))))
+    cut = film("cut", film_plan([window(1)], ContinueVideo(video="e" * 64, keep_frames=-10)), media)
+    assert cut.frames == 30 + 76
+    assert not np.array_equal(frames_of(cut)[30:], frames_of(whole)[40:])
+
+
+def test_progress_rises_step_by_step_to_one(film: Film):
+    seen: list[Progress] = []
+    film("watched", film_plan([window(1), window(2)]), on_progress=seen.append)
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    denoised = [(progress.window, progress.step) for progress in seen if progress.stage is Stage.DENOISING]
+    assert denoised == [(number, step) for number in (1, 2) for step in (0, 1, 2, 3)]
+
+
+def test_the_file_holds_its_plan(film: Film):
+    plan = film_plan([window(1)])
+    assert Plan.model_validate_json(read_comment(film("told", plan).video) or "") == plan
+
+
+def test_a_folder_belongs_to_one_plan(film: Film):
+    film("mine", film_plan([window(1)]))
+    with pytest.raises(ValueError, match="another plan"):
+        film("mine", film_plan([window(2)]))
