@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-DATA := build/demo
+DEMO := A cat looks around. Slow zoom in, and at 6 seconds night falls.
 
 .PHONY: help demo test check fix
 help:          ## this list
@@ -16,7 +16,9 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY) ## film examples/ with the model that ships with Longtake
-	@$(BIN)/python examples/demo.py
+	@echo '$$ longtake make "$(DEMO)" --image examples/cat.jpg --seconds 10'
+	@LONGTAKE_DATA_DIR=build/demo $(BIN)/longtake make "$(DEMO)" --image examples/cat.jpg --seconds 10 --seed 1 \
+		--out build/demo.mp4
 
 test: $(READY) ## run the tests
 	@$(BIN)/pytest -n auto

@@ -3,7 +3,7 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # toy networks are faster on one thread; set before torch is first imported
 
-import pytest  # noqa: E402
+import pytest
 
 
 @pytest.fixture(scope="session")

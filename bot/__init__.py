@@ -1,0 +1,1 @@
+"""Faces and use cases: the command line and the studio behind it."""

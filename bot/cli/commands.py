@@ -1,0 +1,244 @@
+"""What the commands do: arguments to a use case of the studio, and its answer to the terminal."""
+
+import argparse
+import getpass
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from bot.cli import display
+from bot.crew import WorkerFailed
+from bot.settings import BotSettings
+from bot.studio import Proposal, Studio, Wish
+from planner.compiler import compile_prompt
+from prompts import negative_prompt
+from storage.footage import probe, read_comment
+from storage.schema import JobState, Plan, UserError
+from storage.timeline import film_seconds
+
+Options = argparse.Namespace
+
+EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def run(options: Options) -> int:
+    """Run the command that was typed; returns the exit code. What a person can mend is one sentence."""
+    try:
+        return COMMANDS[options.command](options)
+    except UserError as error:
+        return complain(str(error), EXIT_USER_ERROR)
+    except WorkerFailed as error:
+        return complain(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # who reads our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+# ---- the commands ---------------------------------------------------------------------------------------------------
+
+
+def make(options: Options) -> int:
+    """Film a story."""
+    studio = Studio(settings())
+    return film(studio, studio.film(wish(options)), options)
+
+
+def proceed(options: Options) -> int:
+    """Film on."""
+    studio = Studio(settings())
+    return film(studio, studio.proceed(wish(options)), options)
+
+
+def again(options: Options) -> int:
+    """Film a plan again."""
+    studio = Studio(settings())
+    return film(studio, studio.again(wish(options)), options)
+
+
+def plan(options: Options) -> int:
+    """Show a storyboard."""
+    told, notes = Studio(settings()).sketch(wish(options))
+    prompts = [compile_prompt(window) for window in told.windows]
+    if not options.json:
+        display.notes(notes)
+        display.storyboard(told.title, told, prompts, first_window=1)
+        return 0
+    windows: list[JsonValue] = [
+        {
+            "prompt": prompt,
+            "negative": negative_prompt(),
+            "anchor": window.anchor,
+            "camera": window.camera,
+            "beats": [beat.model_dump() for beat in window.beats],
+        }
+        for window, prompt in zip(told.windows, prompts, strict=True)
+    ]
+    return answer({"title": told.title, "seconds": film_seconds(len(windows)), "windows": windows, "notes": [*notes]})
+
+
+def queue(options: Options) -> int:
+    """List jobs that wait or are being filmed."""
+    studio = Studio(settings())
+    jobs = studio.jobs.queue(options.channel)
+    if options.json:
+        return answer({"jobs": [job.model_dump(mode="json") for job in jobs]})
+    display.queue(jobs, {job.id: studio.jobs.position(job.id) for job in jobs})
+    return 0
+
+
+def history(options: Options) -> int:
+    """List takes."""
+    tree = Studio(settings()).takes.tree(options.channel)
+    if options.json:
+        return answer({"takes": [take.model_dump(mode="json") for _, take in tree]})
+    display.history(tree, options.channel)
+    return 0
+
+
+def cancel(options: Options) -> int:
+    """Cancel a job."""
+    job = Studio(settings()).cancel(options.job)
+    return answer({"job": job.id, "state": job.state}) if options.json else say(f"Job {job.id} is cancelled.")
+
+
+def show(options: Options) -> int:
+    """Show the plan inside a video."""
+    if not options.file.is_file():
+        raise UserError(f"There is no file {options.file}.")
+    comment, frames = read_comment(options.file), probe(options.file).frames
+    try:
+        made = Plan.model_validate_json(comment or "")
+    except ValidationError as error:
+        raise UserError(f"{options.file} holds no plan: Longtake did not make it, or it was encoded anew.") from error
+    if options.json:
+        return answer({"frames": frames, "plan": made.model_dump(mode="json")})
+    display.plan(made, frames)
+    return 0
+
+
+def worker(options: Options) -> int:
+    """Become a worker. It is a program of its own: this process is replaced by it."""
+    idle = ["--until-idle"] if options.until_idle else []
+    os.execv(sys.executable, [sys.executable, "-m", "engine", "work", *idle])
+
+
+def doctor(options: Options) -> int:
+    """Say what is here. Only the engine knows what a GPU is, so it is asked, in a process of its own."""
+    chosen = settings()
+    studio = Studio(chosen)
+    asked = subprocess.run([sys.executable, "-m", "engine", "facts"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        last_line = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise WorkerFailed(f"The engine does not start: {last_line}")
+    engine = json.loads(asked.stdout)
+    model = studio.preset.model
+    ready = any(name.split()[0] == model for name in engine["models"])
+    facts = {
+        "longtake": version("longtake"),
+        "python": sys.version.split()[0],
+        "torch": engine["torch"],
+        "runs on": f"{engine['device']}, {engine['threads']} threads, {engine['precision']}",
+        "models": ", ".join(engine["models"]) or "none",
+        "preset": f"{chosen.preset}: model {model}, {'ready' if ready else 'NOT INSTALLED'}",
+        "planner": "rules",
+        "data": f"{chosen.data_dir.resolve()}, {shutil.disk_usage(chosen.data_dir).free / 2**30:.1f} GiB free",
+        "workers": ", ".join(studio.workers.alive()) or "none (one is started when a film is asked for)",
+        "queue": str(len(studio.jobs.queue())),
+    }
+    if options.json:
+        answer({**facts, "ready": ready})
+    else:
+        display.facts(facts)
+    return 0 if ready else EXIT_FAILED
+
+
+# ---- what they share ------------------------------------------------------------------------------------------------
+
+
+def film(studio: Studio, proposal: Proposal, options: Options) -> int:
+    """Queue a plan, watch it being filmed, and leave the video where it was asked for."""
+    if not options.json:
+        display.notes(proposal.notes)
+    job = studio.submit(proposal)
+    try:
+        job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=options.json)
+    except KeyboardInterrupt:
+        studio.cancel(job.id)
+        return complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED)
+    if job.state is not JobState.DONE or job.take is None:
+        return complain(f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else "."), EXIT_FAILED)
+    take = studio.takes.get(job.take)
+    video = options.out or Path(f"longtake-{take.id}.mp4")
+    video.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(studio.media.path(take.film.video), video)
+    if options.json:
+        return answer(
+            {
+                "video": str(video),
+                "take": take.id,
+                "frames": take.film.frames,
+                "seconds_taken": round(take.film.render_seconds, 3),
+                "seed": take.plan.seed,
+                "trained": take.film.trained,
+                "notes": [*proposal.notes],
+            }
+        )
+    untrained = "" if take.film.trained else " The model is untrained: expect shapeless colours."
+    seconds, windows = take.film.render_seconds, len(take.plan.windows)
+    took = f"{display.clock(seconds)}, {seconds / windows:.1f} s a window"
+    return say(f"Take {take.id}: {video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
+
+
+def wish(options: Options) -> Wish:
+    """What was typed, as the studio takes it."""
+    given = {name: value for name, value in vars(options).items() if name in Wish.__dataclass_fields__}
+    return Wish(text=getattr(options, "story", ""), requester=getpass.getuser(), **given)
+
+
+def settings() -> BotSettings:
+    """The settings of this folder."""
+    try:
+        return BotSettings()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise UserError(f"The setting LONGTAKE_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg']}.") from error
+
+
+def answer(value: dict[str, JsonValue]) -> int:
+    """One JSON object for a script."""
+    print(json.dumps(value, ensure_ascii=False))
+    return 0
+
+
+def say(text: str) -> int:
+    """One sentence for a person."""
+    print(text)
+    return 0
+
+
+def complain(text: str, code: int) -> int:
+    """One sentence on what is wrong."""
+    print(f"longtake: {text}", file=sys.stderr)
+    return code
+
+
+COMMANDS = {
+    "make": make,
+    "continue": proceed,
+    "again": again,
+    "plan": plan,
+    "queue": queue,
+    "history": history,
+    "cancel": cancel,
+    "show": show,
+    "worker": worker,
+    "doctor": doctor,
+}

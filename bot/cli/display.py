@@ -1,0 +1,130 @@
+"""Answers as text for a terminal. What a script reads goes to stdout, everything else to stderr."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from storage.schema import Job, JobState, Plan, Stage, Storyboard, Take
+from storage.timeline import DROPPED_FRAMES, FPS, film_time
+
+STAGES = {
+    Stage.LOADING: "loading the model",
+    Stage.DENOISING: "step {step} of {steps}",
+    Stage.DECODING: "decoding",
+    Stage.FILMED: "filmed",
+    Stage.JOINING: "joining",
+}
+BAR_STEPS = 1000
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+def notes(lines: Iterable[str]) -> None:
+    """What the person should know before the film."""
+    for line in lines:
+        stderr.print(escape(line), style="dim")
+
+
+def watch(jobs: Iterator[Job], place_of: Callable[[int], int | None], *, quiet: bool) -> Job:
+    """Show a job until it has ended, as a live bar where the terminal allows one; returns it as it ended."""
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), console=stderr, transient=True, disable=quiet)
+    with bar:
+        task = bar.add_task("waiting", total=BAR_STEPS)
+        for job in jobs:
+            done = job.progress.fraction if job.progress else 0.0
+            bar.update(task, description=progress_text(job, place_of(job.id)), completed=done * BAR_STEPS)
+    return job
+
+
+def progress_text(job: Job, place: int | None) -> str:
+    """One line on where a job is."""
+    if job.state is JobState.QUEUED:
+        again = f" again: {job.error}" if job.error else ""
+        return f"queued{again}" + (f", number {place}" if place else "")
+    progress = job.progress
+    if job.state is not JobState.RUNNING or progress is None:
+        return str(job.state)
+    stage = STAGES[progress.stage].format(step=progress.step, steps=progress.steps)
+    left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
+    return f"window {progress.window} of {progress.windows}, {stage}{left}"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 65 is 1:05."""
+    return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
+
+
+def storyboard(title: str, told: Storyboard, prompts: Iterable[str], first_window: int) -> None:
+    """Window by window: what happens at which second of the film, and what the network reads."""
+    stdout.print(f"[bold]{escape(title)}[/bold]")
+    for number, (window, prompt) in enumerate(zip(told.windows, prompts, strict=True), first_window):
+        shown_from = film_time(number, 0.0 if number == 1 else DROPPED_FRAMES / FPS)
+        stdout.print(f"\n[bold]Window {number}[/bold], from {shown_from:.2f} s")
+        for beat in window.beats:
+            stdout.print(f"  {film_time(number, beat.seconds):5.2f} s  {escape(beat.action)}", soft_wrap=True)
+        if window.camera:
+            stdout.print(f"  camera   {escape(window.camera)}")
+        if window.anchor:
+            stdout.print(f"  anchor   picture {window.anchor}")
+        stdout.print(f"  [dim]{escape(prompt)}[/dim]", soft_wrap=True)
+
+
+def queue(jobs: Iterable[Job], places: dict[int, int | None]) -> None:
+    """What is being filmed and what waits."""
+    table = _table("job", "channel", "by", "state", "film")
+    for job in jobs:
+        where = progress_text(job, places[job.id])
+        table.add_row(str(job.id), job.errand.channel, job.errand.requester, where, escape(job.plan.storyboard.title))
+    stdout.print(table if table.row_count else "Nothing is queued.")
+
+
+def history(tree: Iterable[tuple[int, Take]], channel: str) -> None:
+    """The takes of a channel, each under the one that it continues."""
+    table = _table("take", "length", "windows", "seed", "film")
+    for depth, take in tree:
+        again = f" (again, of {take.errand.again_of})" if take.errand.again_of else ""
+        name = "  " * depth + escape(take.plan.storyboard.title) + again
+        table.add_row(str(take.id), f"{take.film.seconds:.2f} s", str(take.windows), str(take.plan.seed), name)
+    stdout.print(table if table.row_count else f"There is no take in {channel} yet.")
+
+
+def plan(made: Plan, frames: int) -> None:
+    """The plan inside a video."""
+    sampling = made.sampling
+    storyboard(made.storyboard.title, made.storyboard, [window.prompt for window in made.windows], made.first_window)
+    table = _table("", "")
+    table.show_header = False
+    rows = {
+        "length": f"{frames / FPS:.2f} s, {frames} frames",
+        "size": str(made.size),
+        "model": made.model,
+        "seed": f"{made.seed} (windows: {', '.join(str(window.seed) for window in made.windows)})",
+        "solver": f"{sampling.solver}, {sampling.steps} steps",
+        "sigmas": ", ".join(f"{sigma:.4f}" for sigma in sampling.sigmas),
+        "guidance": ", ".join(f"{phase.expert} {phase.guidance:g}" for phase in sampling.phases),
+        "source": made.source.kind,
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    stdout.print()
+    stdout.print(table)
+
+
+def facts(rows: dict[str, str]) -> None:
+    """Names and values, one a line."""
+    table = _table("", "")
+    table.show_header = False
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    stdout.print(table)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table

@@ -1,0 +1,112 @@
+"""What can be typed. Commands are imported when they run, so that `longtake --help` answers at once."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+EXIT_USER_ERROR = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument errors are one sentence, as every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        print(f"{self.prog}: {message}. See {self.prog} --help.", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    from bot.cli.commands import run  # imported here: half a second that --help does not need
+
+    return run(options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = Parser(prog="longtake", description="Films a story as one unbroken shot.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
+        return added
+
+    make = command("make", "film a story that starts from a picture")
+    _story(make)
+    _pictures(make)
+    _numbers(make)
+    _output(make)
+
+    further = command("continue", "film on, after the channel's last take, another take, or a video file")
+    _story(further)
+    _pictures(further)
+    _numbers(further)
+    source = further.add_mutually_exclusive_group()
+    source.add_argument("--take", type=int, metavar="N", help="the take to continue (default: the channel's last)")
+    source.add_argument("--video", type=Path, metavar="FILE", help="the video file to continue")
+    further.add_argument(
+        "--keep-frames", type=int, metavar="N", help="of --video, at 16 fps: N the first N, -N all but the last N"
+    )
+    _output(further)
+
+    again = command("again", "film the same plan with new seeds")
+    again.add_argument("--take", type=int, metavar="N", help="the take to film again (default: the channel's last)")
+    again.add_argument("--seed", type=int, metavar="N", help="seed of the new take")
+    _output(again)
+
+    plan = command("plan", "show the storyboard of a story and film nothing")
+    _story(plan)
+    _pictures(plan)
+    _numbers(plan)
+    _channel(plan)
+
+    _channel(command("queue", "list what waits and what is being filmed"), default=None)
+    history = command("history", "list the takes of a channel, each under the one that it continues")
+    _channel(history)
+    cancel = command("cancel", "cancel a job")
+    cancel.add_argument("job", type=int, metavar="ID")
+    show = command("show", "show the plan inside a video that Longtake made")
+    show.add_argument("file", type=Path, metavar="FILE")
+    worker = commands.add_parser("worker", help="render jobs until it is stopped")
+    worker.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
+    command("doctor", "say what is installed, which models are found, and what will run where")
+    return top
+
+
+def _story(command: argparse.ArgumentParser) -> None:
+    command.add_argument("story", metavar="STORY", help="what should happen, as you would say it")
+
+
+def _pictures(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--image", type=Path, action="append", default=[], metavar="FILE", dest="images",
+        help="a picture; the first one starts the film, name others in the story (may be repeated)",
+    )  # fmt: skip
+
+
+def _numbers(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seconds", type=float, metavar="N", help="length (default: what the story needs)")
+    command.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: the picture's aspect)")
+    command.add_argument("--seed", type=int, metavar="N", help="same seed, same video (default: a new one)")
+
+
+def _output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, metavar="FILE", help="the video (default: longtake-TAKE.mp4 here)")
+    _channel(command)
+
+
+def _channel(command: argparse.ArgumentParser, default: str | None = "cli") -> None:
+    command.add_argument("--channel", default=default, metavar="NAME", help="whose history it belongs to")
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6})[xX×](\d{1,6})", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"a size is written like 832x480, not {text!r}")
+    return int(match[1]), int(match[2])

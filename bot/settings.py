@@ -1,0 +1,17 @@
+"""Settings of the faces: what a person may ask for."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from storage.settings import StorageSettings
+
+
+class BotSettings(StorageSettings):
+    """Limits and defaults of the studio."""
+
+    preset: str = "demo"
+    max_seconds: Annotated[float, Field(gt=0)] = 120.0  # longest film, and longest continuation
+    max_story: Annotated[int, Field(gt=0)] = 4000  # characters
+    max_pictures: Annotated[int, Field(gt=0)] = 8
+    max_megapixels: Annotated[float, Field(gt=0)] = 64.0  # of one picture

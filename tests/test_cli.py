@@ -1,0 +1,335 @@
+"""The command line as a person runs it: real processes, a real worker, real files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from storage.database import Database
+from storage.footage import read_frames
+from storage.jobs import Jobs
+from storage.media import Media
+from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage
+from storage.takes import Takes
+from storage.workers import Workers
+from tests.filming import draw, film_plan, window
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+LONGTAKE = Path(sys.executable).parent / "longtake"
+SMALL = ["--size", "64x64"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    draw(tmp_path / "photo.png", seed=1)
+    return tmp_path
+
+
+@pytest.fixture
+def environment(home: Path, toy_models_dir: Path) -> dict[str, str]:
+    return os.environ | {
+        "LONGTAKE_DATA_DIR": str(home / "data"),
+        "LONGTAKE_MODELS_DIR": str(toy_models_dir),
+        "LONGTAKE_THREADS": "1",
+        "LONGTAKE_LEASE_SECONDS": "3",
+        "LONGTAKE_POLL_SECONDS": "0.05",
+        "LONGTAKE_PRECISION": "float32",
+    }
+
+
+@pytest.fixture
+def longtake(home: Path, environment: dict[str, str]) -> Run:
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [LONGTAKE, *arguments]
+        return subprocess.run(
+            command, cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def database(home: Path) -> Iterator[Database]:
+    with Database.open(home / "data" / "longtake.db") as database:
+        yield database
+
+
+@pytest.fixture
+def start_worker(home: Path, environment: dict[str, str]) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        with (home / f"worker-{len(started)}.log").open("wb") as log:
+            command = [LONGTAKE, "worker"]
+            started.append(subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.kill()
+        worker.wait()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def made(run: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_a_photo_and_a_sentence_become_a_video_that_is_continued_and_filmed_again(
+    longtake: Run, home: Path, database: Database
+):
+    """The whole walk; no worker runs, so one is started, and ends when the queue is empty."""
+    story = "a dog runs along the beach. Then it jumps into the water. Finally it shakes itself"
+    film = made(longtake("make", story, "--image", "photo.png", "--seconds", "14.5", *SMALL, "--seed", "3", "--json"))
+    assert film["frames"] == 233
+    assert film["trained"] is False
+    with av.open(str(home / str(film["video"]))) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.average_rate, stream.width, stream.height) == (16, 64, 64)
+
+    shown = json.loads(longtake("show", str(film["video"]), "--json").stdout)
+    third = shown["plan"]["windows"][2]
+    head = made(longtake("make", "a dog runs along the beach", "--image", "photo.png", "--seconds", "9.5", *SMALL,
+                         "--seed", "3", "--json", "--channel", "b"))  # fmt: skip
+    assert head["frames"] == 157
+    further = made(longtake("continue", "it shakes itself", "--channel", "b", "--json"))
+    assert further["frames"] == 233
+    plan = Takes(database).get(int(str(further["take"]))).plan
+    assert plan.windows[0].seed == third["seed"], "a continuation films on with the noise of the third window"
+
+    again = made(longtake("again", "--take", str(film["take"]), "--json"))
+    assert again["seed"] != 3
+    once, twice = (np.stack(list(read_frames(home / str(run["video"])))) for run in (film, again))
+    assert once.shape == twice.shape
+    assert not np.array_equal(once, twice)
+    assert "again, of" in longtake("history").stdout
+    assert "Nothing is queued" in longtake("queue").stdout
+    wait_for(lambda: not Workers(database).alive())
+
+
+def test_third_windows_are_bit_identical_in_one_go_and_continued(longtake: Run, home: Path, database: Database):
+    """Through the queue, the media store and two processes: same third prompt, same seed, same latents and frames."""
+    jobs, takes, media = Jobs(database), Takes(database), Media(home / "data" / "media")
+    photo = StartImage(image=media.add_file(home / "photo.png"))
+    errand = Errand(channel="c", requester="me")
+    at_once = jobs.enqueue(film_plan([window(1), window(2), window(3)], photo), errand)
+    head = jobs.enqueue(film_plan([window(1), window(2)], photo), errand)
+    assert longtake("worker", "--until-idle").returncode == 0
+    film = takes.get(jobs.get(head.id).take or 0).film
+    source = ContinueTake(video=film.video, tail=film.tail, head_windows=2, head_frames=film.frames)
+    further = jobs.enqueue(film_plan([window(3)], source), errand)
+    assert longtake("worker", "--until-idle").returncode == 0
+    films = [takes.get(jobs.get(job.id).take or 0).film for job in (at_once, further)]
+    frames = [np.stack(list(read_frames(media.path(film.video)))) for film in films]
+    assert np.array_equal(*frames)
+    assert films[0].tail == films[1].tail, "tails are files by content: same bytes, same name"
+
+
+def test_ten_films_asked_for_at_once_are_each_filmed_once_by_two_workers(
+    longtake: Run, home: Path, environment: dict[str, str], database: Database, start_worker
+):
+    start_worker()
+    start_worker()
+    wait_for(lambda: len(Workers(database).alive()) == 2)
+    command = [LONGTAKE, "make", "the sun sets", "--image", "photo.png", "--seconds", "5", *SMALL, "--json"]
+    asking = [
+        subprocess.Popen([*command, "--out", f"{n}.mp4"], cwd=home, env=environment, stdout=subprocess.PIPE, text=True)
+        for n in range(10)
+    ]
+    films = [json.loads(process.communicate(timeout=120)[0]) for process in asking]
+    assert len({film["take"] for film in films}) == 10
+    assert all((home / str(film["video"])).stat().st_size > 0 for film in films)
+    jobs = Jobs(database).recent(limit=20)
+    assert [job.state for job in jobs] == [JobState.DONE] * 10
+    assert [job.attempts for job in jobs] == [1] * 10
+    assert len({job.worker for job in jobs}) == 2, "both workers took part"
+
+
+def enqueue_slow(home: Path, database: Database, windows: int = 3) -> int:
+    """A job of many steps, so that there is time to disturb it."""
+    steps = 60
+    sampling = Sampling(
+        solver=Solver.EULER,
+        sigmas=tuple(1 - n / steps for n in range(steps + 1)),
+        phases=(Phase(expert=Expert.LOW_NOISE, above=0.0),),
+    )
+    photo = StartImage(image=Media(home / "data" / "media").add_file(home / "photo.png"))
+    plan = film_plan([window(n) for n in range(1, windows + 1)], photo, sampling)
+    return Jobs(database).enqueue(plan, Errand(channel="c", requester="me")).id
+
+
+def in_window(jobs: Jobs, job: int, number: int) -> bool:
+    progress = jobs.get(job).progress
+    return progress is not None and progress.window == number and progress.step >= 5
+
+
+def test_a_job_whose_worker_is_killed_is_taken_up_again_at_its_unfinished_window(
+    home: Path, database: Database, start_worker
+):
+    jobs = Jobs(database)
+    undisturbed, disturbed = enqueue_slow(home, database), enqueue_slow(home, database)
+    first = start_worker()
+    wait_for(lambda: in_window(jobs, disturbed, 2))
+    first.send_signal(signal.SIGKILL)
+    start_worker()
+    wait_for(lambda: jobs.get(disturbed).state.final)
+    job = jobs.get(disturbed)
+    assert (job.state, job.attempts) == (JobState.DONE, 2)
+    filmed = [(event.attempt, event.text) for event in jobs.events(disturbed) if event.kind == "window"]
+    assert filmed == [(1, "1"), (2, "2"), (2, "3")]
+    takes = Takes(database)
+    films = [takes.get(jobs.get(number).take or 0).film for number in (undisturbed, disturbed)]
+    assert films[0].video == films[1].video, "the same bytes as without the kill"
+    wait_for(lambda: not any((home / "data" / "renders").iterdir()))  # work folders go when the job is done
+
+
+def test_a_worker_that_is_told_to_end_gives_its_job_back(home: Path, database: Database, start_worker):
+    jobs = Jobs(database)
+    job = enqueue_slow(home, database)
+    worker = start_worker()
+    wait_for(lambda: in_window(jobs, job, 1))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(timeout=30) == 0
+    assert jobs.get(job).state is JobState.QUEUED
+    assert not Workers(database).alive()
+
+
+def test_a_cancelled_job_stops_while_it_is_filmed(longtake: Run, home: Path, database: Database, start_worker):
+    jobs = Jobs(database)
+    job, next_job = enqueue_slow(home, database), enqueue_slow(home, database, windows=1)
+    start_worker()
+    wait_for(lambda: in_window(jobs, job, 1))
+    assert longtake("cancel", str(job)).stdout == f"Job {job} is cancelled.\n"
+    wait_for(lambda: jobs.get(next_job).state is JobState.DONE)
+    assert jobs.get(job).state is JobState.CANCELLED
+    assert jobs.get(job).take is None
+    wait_for(lambda: not any((home / "data" / "renders").iterdir()))
+
+
+def test_a_job_that_cannot_be_filmed_fails_with_its_reason_and_the_next_one_is_filmed(
+    longtake: Run, home: Path, database: Database
+):
+    jobs = Jobs(database)
+    bad, good = enqueue_slow(home, database, windows=1), enqueue_slow(home, database, windows=1)
+    with database.write() as db:
+        db.execute("""UPDATE jobs SET plan = json_set(plan, '$.model', 'lost') WHERE id = ?""", [bad])
+    assert longtake("worker", "--until-idle").returncode == 0
+    assert jobs.get(bad).state is JobState.FAILED
+    assert "The model lost is not installed" in (jobs.get(bad).error or "")
+    assert jobs.get(good).state is JobState.DONE
+
+
+def test_a_video_file_is_continued(longtake: Run, home: Path):
+    film = made(longtake("make", "rain falls", "--image", "photo.png", "--seconds", "5", *SMALL, "--json"))
+    again = made(longtake("continue", "snow falls", "--video", str(film["video"]), "--keep-frames", "-11", "--json"))
+    assert again["frames"] == 70 + 76
+
+
+def test_a_plan_as_json_counts_in_window_seconds(longtake: Run):
+    run = longtake("plan", "a man waits. At 8 seconds he waves", "--seconds", "14", "--json")
+    plan = made(run)
+    assert plan["seconds"] == pytest.approx(233 / 16)
+    windows = plan["windows"]
+    assert len(windows) == 3
+    assert all(set(window) >= {"prompt", "negative", "anchor", "beats"} for window in windows)
+    (wave,) = [beat for beat in windows[1]["beats"] if "waves" in beat["action"]]
+    assert wave["seconds"] == pytest.approx(3.25)
+    assert "(at 3.25 seconds: he waves)" in windows[1]["prompt"]
+
+
+WRONG = {
+    "no such file": ["make", "x", "--image", "nowhere.png"],
+    "not a picture": ["make", "x", "--image", "words.png"],
+    "a broken picture": ["make", "x", "--image", "broken.png"],
+    "a bomb of a picture": ["make", "x", "--image", "bomb.png"],
+    "a folder": ["make", "x", "--image", "."],
+    "no picture": ["make", "x"],
+    "no words": ["make", " ", "--image", "photo.png"],
+    "a story without end": ["make", "and on " * 1500, "--image", "photo.png"],
+    "no seconds": ["make", "x", "--image", "photo.png", "--seconds", "0"],
+    "too many seconds": ["make", "x", "--image", "photo.png", "--seconds", "10000"],
+    "too many seconds in words": ["make", "in 3000 seconds he jumps", "--image", "photo.png"],
+    "seconds that are none": ["make", "x", "--image", "photo.png", "--seconds", "nan"],
+    "a size too small": ["make", "x", "--image", "photo.png", "--size", "8x8"],
+    "a size too large": ["make", "x", "--image", "photo.png", "--size", "9000x9000"],
+    "a size that is none": ["make", "x", "--image", "photo.png", "--size", "big"],
+    "a seed below zero": ["make", "x", "--image", "photo.png", "--seed", "-1"],
+    "a picture that is not there": ["make", "end on picture 3", "--image", "photo.png"],
+    "nothing to continue": ["continue", "x"],
+    "an unknown take": ["continue", "x", "--take", "12"],
+    "an unknown take again": ["again", "--take", "12"],
+    "a video that is a picture": ["continue", "x", "--video", "photo.png"],
+    "an unknown job": ["cancel", "12"],
+    "a video without a plan": ["show", "photo.png"],
+    "no such command": ["fly"],
+}
+
+
+@pytest.fixture(scope="module")
+def wrong_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wrong")
+    draw(folder / "photo.png", seed=1)
+    (folder / "words.png").write_text("these are words")
+    (folder / "broken.png").write_bytes((folder / "photo.png").read_bytes()[:-100])
+    Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    return folder
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_input_gets_one_sentence_and_queues_nothing(wrong_files: Path, case: str, environment: dict[str, str]):
+    environment["LONGTAKE_DATA_DIR"] = str(wrong_files / "data")
+    run = subprocess.run(
+        [LONGTAKE, *WRONG[case]], cwd=wrong_files, env=environment, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 2, run.stderr
+    assert run.stderr.startswith("longtake")
+    assert run.stderr.count("\n") == 1
+    assert run.stderr.rstrip().endswith(".")
+    assert "Traceback" not in run.stderr
+    assert run.stdout == ""
+    if (wrong_files / "data").exists():
+        with Database.open(wrong_files / "data" / "longtake.db") as database:
+            assert Jobs(database).recent() == []
+
+
+def test_a_wrong_setting_is_named(longtake: Run, environment: dict[str, str]):
+    environment["LONGTAKE_MAX_SECONDS"] = "-4"
+    run = longtake("queue")
+    assert run.returncode == 2
+    assert "LONGTAKE_MAX_SECONDS" in run.stderr
+
+
+def test_the_doctor_says_what_will_run_where(longtake: Run, environment: dict[str, str]):
+    facts = made(longtake("doctor", "--json"))
+    assert facts["ready"] is True
+    assert facts["models"] == "demo (untrained)"
+    environment["LONGTAKE_PRESET"] = "quality"
+    run = longtake("doctor", "--json")
+    assert run.returncode == 1
+    assert json.loads(run.stdout)["ready"] is False
+
+
+def test_help_needs_no_torch():
+    """What the front imports for its help, and for a command that renders nothing."""
+    code = "import sys, bot.cli.main, bot.cli.commands; bot.cli.main.parser().format_help(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "bot.studio" in loaded
+    assert not {"torch", "transformers", "engine"} & set(loaded)
