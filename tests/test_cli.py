@@ -329,7 +329,7 @@ def test_the_doctor_says_what_will_run_where(longtake: Run, environment: dict[st
 
 def test_help_needs_no_torch():
     """What the front imports for its help, and for a command that renders nothing."""
-    code = "import sys, bot.cli.main, bot.cli.commands; bot.cli.main.parser().format_help(); print(*sys.modules)"
+    code = "import sys, bot.cli.commands; from bot.cli.main import parser; parser().format_help(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "bot.studio" in loaded
     assert not {"torch", "transformers", "engine"} & set(loaded)

@@ -1,0 +1,231 @@
+"""Times one window of the 14 B model with random weights, stage by stage, through the engine's own main path.
+
+    python benchmarks/render.py                 on a GPU with 80 GB or more
+    python benchmarks/render.py --toy           the same code at toy size, on any machine
+
+The last line is one JSON object. Weights are random and never zero, so that nothing is skipped or compressed.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import nn
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from engine import pipeline  # noqa: E402
+from engine.condition import condition, network_input  # noqa: E402
+from engine.demo import untrained  # noqa: E402
+from engine.dit import DiT, DiTConfig  # noqa: E402
+from engine.models import Models  # noqa: E402
+from engine.segments import write_segment  # noqa: E402
+from engine.pixels import to_uint8  # noqa: E402
+from engine.text import TextEncoder  # noqa: E402
+from engine.vae import VAE, VAEConfig  # noqa: E402
+from planner.presets import PRESETS, Preset  # noqa: E402
+from storage.schema import (  # noqa: E402
+    Expert,
+    Plan,
+    Progress,
+    Size,
+    Stage,
+    StartImage,
+    Storyboard,
+    StoryboardWindow,
+    Window,
+)
+
+Network = TypeVar("Network", bound=nn.Module)
+PHOTO = "a" * 64
+UMT5_XXL = {
+    "vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+}  # fmt: skip
+
+
+@dataclass
+class Timings:
+    """Seconds of each stage, as they were measured, in order."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        _wait()
+        started = time.perf_counter()
+        yield
+        _wait()
+        self.seconds.setdefault(stage, []).append(time.perf_counter() - started)
+
+    def median(self) -> dict[str, float]:
+        return {stage: round(statistics.median(values), 4) for stage, values in self.seconds.items()}
+
+
+def main() -> None:
+    options = arguments()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    print(f"commit {commit()}, torch {torch.__version__}, {device_name(device)}", flush=True)
+    timings = Timings()
+    with timings.of("build"), tempfile.TemporaryDirectory() as folder:
+        models = build(options.toy, device, Path(folder))
+    size = Size(width=64, height=48) if options.toy else Size(width=832, height=480)
+    stages(models, size, timings, options.repeats)
+    results = {"stages": timings.median()}
+    for name in options.presets:
+        results[name] = film(models, PRESETS[name], size)
+        print(name, json.dumps(results[name]), flush=True)
+    results["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None
+    print(json.dumps({"size": str(size), "device": device_name(device), "commit": commit(), **results}))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--toy", action="store_true", help="toy networks")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each stage")
+    parser.add_argument("--presets", nargs="*", default=["lightning"], choices=["lightning", "quality"])
+    return parser.parse_args()
+
+
+def build(toy: bool, device: torch.device, folder: Path) -> Models:
+    """Random networks made on the device, so that no file and no host memory is needed."""
+    dtype = torch.bfloat16
+    sizes = untrained.DIT if toy else DiTConfig()
+    experts = {}
+    for expert in Expert:
+        with torch.device("meta"):
+            network = DiT(sizes).requires_grad_(False).to_precision(dtype)
+        experts[expert] = randomised(network, device)
+    with torch.device("meta"):
+        vae = VAE(untrained.VAE_SIZES if toy else VAEConfig()).requires_grad_(False).to(dtype)
+    return Models(
+        experts=experts,
+        vae=randomised(vae, device).channels_last(),
+        text=text_encoder(toy, sizes, device, folder),
+        device=device,
+        trained=False,
+        latents_per_call=4,
+    )
+
+
+def text_encoder(toy: bool, sizes: DiTConfig, device: torch.device, folder: Path) -> TextEncoder:
+    """An UMT5 encoder whose tokens are bytes."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    config = {"vocab_size": 258, "d_model": sizes.text_dim, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
+    (folder / "config.json").write_text(json.dumps(config))
+    untrained.byte_tokenizer().save(str(folder / "tokenizer.json"))
+    encoder = TextEncoder(folder, sizes.text_len, device)
+    with torch.device("meta"):
+        network = UMT5EncoderModel(UMT5Config(**(config if toy else UMT5_XXL))).to(torch.bfloat16).eval()
+    encoder.__dict__["_network"] = randomised(network, device)  # in place of the one it would read from files
+    return encoder
+
+
+def randomised(network: Network, device: torch.device) -> Network:
+    """A network on the meta device, made real with weights of a trained network's order of size."""
+    network = network.to_empty(device=device)
+    generator = torch.Generator(device).manual_seed(0)
+    for name, weight in network.named_parameters():
+        fan_in = math.prod(weight.shape[1:]) if weight.ndim > 1 else 1
+        weight.data.normal_(0, 0.02 if weight.ndim == 1 else fan_in**-0.5, generator=generator)
+        if weight.ndim == 1 and "norm" in name and name.endswith("weight") or name.endswith("gamma"):
+            weight.data.add_(1)
+    return network
+
+
+@torch.inference_mode()
+def stages(models: Models, size: Size, timings: Timings, repeats: int) -> None:
+    """Each stage by itself, once to warm up and then `repeats` times."""
+    h, w = size.height // 8, size.width // 8
+    network = models.experts[Expert.LOW_NOISE]
+    picture = torch.rand(1, 3, 1, size.height, size.width, device=models.device) * 2 - 1
+    latents = torch.randn(1, 16, 21, h, w, device=models.device)
+    given = condition(latents[:, :, :1], latents[:, :, 1:2])
+    sigma = torch.tensor([0.7], dtype=torch.float64, device=models.device)
+    text = network.encode_text(models.read("a dog runs along the beach"))
+    frames = [to_uint8(chunk) for chunk in models.vae.decode(latents, models.latents_per_call)]
+    with tempfile.TemporaryDirectory() as folder:
+        work: dict[str, Callable[[], object]] = {
+            "text": lambda: models.read("a dog runs along the beach"),
+            "anchor encode": lambda: models.vae.encode(picture),
+            "forward": lambda: network(network_input(latents, given), sigma, text),
+            "decode": lambda: [chunk for chunk in models.vae.decode(latents, models.latents_per_call)],
+            "decode and copy": lambda: [to_uint8(c) for c in models.vae.decode(latents, models.latents_per_call)],
+            "h264": lambda: write_segment(iter(frames), size, Path(folder) / "segment.mp4"),
+        }
+        for stage, do in work.items():
+            do()
+            for _ in range(repeats):
+                with timings.of(stage):
+                    do()
+            print(f"{stage:16} {statistics.median(timings.seconds[stage]):.3f} s", flush=True)
+
+
+def film(models: Models, preset: Preset, size: Size) -> dict[str, float]:
+    """One window from request to mp4: a plan, through pipeline.render."""
+    window = Window(prompt="a dog runs along the beach", negative="blurred", seed=1)
+    plan = Plan(
+        storyboard=Storyboard(title="benchmark", windows=(StoryboardWindow(scene=window.prompt),)),
+        size=size,
+        source=StartImage(image=PHOTO),
+        windows=(window,),
+        sampling=preset.sampling,
+        seed=1,
+        model=preset.model,
+    )
+    seen: list[tuple[Stage, int, float]] = []
+
+    def on_progress(progress: Progress) -> None:
+        _wait()
+        seen.append((progress.stage, progress.step, time.perf_counter()))
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        (out / "media").mkdir()
+        noise = torch.randint(0, 256, (size.height, size.width, 3), dtype=torch.uint8).numpy()
+        Image.fromarray(noise).save(out / "media" / PHOTO, "PNG")
+        started = time.perf_counter()
+        rendering = pipeline.render(plan, models, out, on_progress)
+        total = time.perf_counter() - started
+        tail = torch.as_tensor(bytearray(rendering.tail.read_bytes()[-4096:]))
+        assert rendering.frames == 81 and tail.any(), "a whole window that is not empty"
+    first, last = (next(at for stage, step, at in seen if (stage, step) == key) for key in (
+        (Stage.DENOISING, 0), (Stage.DENOISING, preset.sampling.steps)))  # fmt: skip
+    return {
+        "steps": preset.sampling.steps,
+        "denoise_s": round(last - first, 3),
+        "decode_and_h264_s": round(next(at for stage, _, at in seen if stage is Stage.FILMED) - last, 3),
+        "window_s": round(total, 3),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def commit() -> str:
+    run = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return run.stdout.strip() or "unknown"
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()
