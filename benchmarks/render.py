@@ -32,8 +32,8 @@ from engine.condition import condition, network_input  # noqa: E402
 from engine.demo import untrained  # noqa: E402
 from engine.dit import DiT, DiTConfig  # noqa: E402
 from engine.models import Models  # noqa: E402
-from engine.segments import write_segment  # noqa: E402
 from engine.pixels import to_uint8  # noqa: E402
+from engine.segments import write_segment  # noqa: E402
 from engine.text import TextEncoder  # noqa: E402
 from engine.vae import VAE, VAEConfig  # noqa: E402
 from planner.presets import PRESETS, Preset  # noqa: E402
@@ -142,7 +142,7 @@ def randomised(network: Network, device: torch.device) -> Network:
     for name, weight in network.named_parameters():
         fan_in = math.prod(weight.shape[1:]) if weight.ndim > 1 else 1
         weight.data.normal_(0, 0.02 if weight.ndim == 1 else fan_in**-0.5, generator=generator)
-        if weight.ndim == 1 and "norm" in name and name.endswith("weight") or name.endswith("gamma"):
+        if (weight.ndim == 1 and "norm" in name and name.endswith("weight")) or name.endswith("gamma"):
             weight.data.add_(1)
     return network
 
