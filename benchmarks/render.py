@@ -163,7 +163,7 @@ def stages(models: Models, size: Size, timings: Timings, repeats: int) -> None:
             "text": lambda: models.read("a dog runs along the beach"),
             "anchor encode": lambda: models.vae.encode(picture),
             "forward": lambda: network(network_input(latents, given), sigma, text),
-            "decode": lambda: [chunk for chunk in models.vae.decode(latents, models.latents_per_call)],
+            "decode": lambda: list(models.vae.decode(latents, models.latents_per_call)),
             "decode and copy": lambda: [to_uint8(c) for c in models.vae.decode(latents, models.latents_per_call)],
             "h264": lambda: write_segment(iter(frames), size, Path(folder) / "segment.mp4"),
         }
@@ -202,7 +202,8 @@ def film(models: Models, preset: Preset, size: Size) -> dict[str, float]:
         rendering = pipeline.render(plan, models, out, on_progress)
         total = time.perf_counter() - started
         tail = torch.as_tensor(bytearray(rendering.tail.read_bytes()[-4096:]))
-        assert rendering.frames == 81 and tail.any(), "a whole window that is not empty"
+        assert rendering.frames == 81
+        assert tail.any(), "a window that is not empty"
     first, last = (next(at for stage, step, at in seen if (stage, step) == key) for key in (
         (Stage.DENOISING, 0), (Stage.DENOISING, preset.sampling.steps)))  # fmt: skip
     return {
