@@ -128,7 +128,7 @@ def text_encoder(toy: bool, sizes: DiTConfig, device: torch.device, folder: Path
     config = {"vocab_size": 258, "d_model": sizes.text_dim, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
     (folder / "config.json").write_text(json.dumps(config))
     untrained.byte_tokenizer().save(str(folder / "tokenizer.json"))
-    encoder = TextEncoder(folder, sizes.text_len, device)
+    encoder = TextEncoder.in_folder(folder, sizes.text_len, device)
     with torch.device("meta"):
         network = UMT5EncoderModel(UMT5Config(**(config if toy else UMT5_XXL))).to(torch.bfloat16).eval()
     encoder.__dict__["_network"] = randomised(network, device)  # in place of the one it would read from files
@@ -156,11 +156,11 @@ def stages(models: Models, size: Size, timings: Timings, repeats: int) -> None:
     latents = torch.randn(1, 16, 21, h, w, device=models.device)
     given = condition(latents[:, :, :1], latents[:, :, 1:2])
     sigma = torch.tensor([0.7], dtype=torch.float64, device=models.device)
-    text = network.encode_text(models.read("a dog runs along the beach"))
+    text = network.encode_text(models.text("a dog runs along the beach"))
     frames = [to_uint8(chunk) for chunk in models.vae.decode(latents, models.latents_per_call)]
     with tempfile.TemporaryDirectory() as folder:
         work: dict[str, Callable[[], object]] = {
-            "text": lambda: models.read("a dog runs along the beach"),
+            "text": lambda: models.text("a dog runs along the beach"),
             "anchor encode": lambda: models.vae.encode(picture),
             "forward": lambda: network(network_input(latents, given), sigma, text),
             "decode": lambda: list(models.vae.decode(latents, models.latents_per_call)),

@@ -46,7 +46,7 @@ def work(settings: EngineSettings, name: str, *, until_idle: bool) -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings)
-    shelf = ModelShelf(settings.models_dir, device, choose_dtype(settings, device), settings.embeddings)
+    shelf = ModelShelf(settings, device, choose_dtype(settings, device))
     with Database.open(settings.database) as database:
         worker = Worker(settings, database, shelf, name)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,7 +57,7 @@ def work(settings: EngineSettings, name: str, *, until_idle: bool) -> None:
 def facts(settings: EngineSettings) -> dict[str, str | list[str]]:
     """What this machine would run: versions, device, precision and the models that are found."""
     device = choose_device(settings)
-    shelf = ModelShelf(settings.models_dir, device, choose_dtype(settings, device))
+    shelf = ModelShelf(settings, device, choose_dtype(settings, device))
     memory = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB" if device.type == "cuda" else ""
     return {
         "torch": torch.__version__,

@@ -1,25 +1,37 @@
-"""The networks that a plan is filmed with, read from a folder.
+"""The networks that a plan is filmed with, and where they come from.
 
-config.json             sizes of the networks, which file holds which, and whether they were trained
-*.safetensors           the two experts, which may be one file, and the VAE
-text/                   the text encoder and its tokenizer
+A model is either a folder of its own,
+
+    config.json             sizes of the networks, which file holds which, and whether they were trained
+    *.safetensors           the two experts, which may be one file, and the VAE
+    text/                   the text encoder and its tokenizer
+
+or, for "svi2pro", whatever checkpoints lie in the models folder, in the formats and under the names that people have.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
+from engine.checkpoints.checkpoint import open_checkpoint
+from engine.checkpoints.find import Found, Part, find_models
+from engine.checkpoints.load import load_dit, load_text_weights, load_vae
 from engine.dit import DiT, DiTConfig
-from engine.text import TextEncoder
+from engine.settings import EngineSettings
+from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
+from engine.text import TextEncoder, build_umt5
 from engine.vae import VAE, VAEConfig
-from storage.schema import Expert, UserError
+from storage.schema import Expert, Plan, UserError
 
 DEMO = Path(__file__).parent / "demo" / "weights"
+SVI2PRO = "svi2pro"
+UMT5_TOKENS = 512  # slots of the 14 B experts
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -28,73 +40,143 @@ Network = TypeVar("Network", bound=nn.Module)
 class Models:
     """Everything that one plan needs, on one device."""
 
-    experts: dict[Expert, DiT]
+    experts: Mapping[Expert, DiT]
     vae: VAE
     text: TextEncoder
     device: torch.device
     trained: bool
     latents_per_call: int  # of the VAE's decoder
+    step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
 
-    def read(self, prompt: str) -> Tensor:
-        """What the text encoder makes of a prompt: [1, text_len, text_dim] float32, zeros after its last token."""
-        return self.text(prompt)
+
+@dataclass(frozen=True)
+class Parts:
+    """A model as it lies on the disk: how to read each part. `expert_files` says which experts are one network."""
+
+    expert_files: Mapping[Expert, Path]
+    load_expert: Callable[[Path], DiT]
+    load_vae: Callable[[], VAE]
+    load_text: Callable[[], TextEncoder]
+    trained: bool
 
 
 class ModelShelf:
     """The models in use: one set at a time, kept from job to job."""
 
-    def __init__(self, models_dir: Path, device: torch.device, dtype: torch.dtype, cache: Path | None = None) -> None:
-        self._models_dir = models_dir
+    def __init__(self, settings: EngineSettings, device: torch.device, dtype: torch.dtype) -> None:
+        self._settings = settings
         self._device = device
         self._dtype = dtype
-        self._cache = cache  # a folder for embeddings of texts
-        self._loaded: tuple[str, Models] | None = None
+        self._loaded: tuple[tuple[str, Mapping[Expert, Recipe]], Models] | None = None
+        self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
-    def load(self, name: str) -> Models:
-        """The models called `name`; UserError when the folder is not there."""
-        if self._loaded is None or self._loaded[0] != name:
-            self._loaded = None  # the old set goes before the new one comes
-            self._loaded = name, load_models(self.find(name), self._device, self._dtype, self._cache)
+    def load(self, plan: Plan) -> Models:
+        """The models that a plan asks for, its LoRAs included; UserError when something is not there."""
+        wanted = plan.model, {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
+        if self._loaded is None or self._loaded[0] != wanted:
+            kept = None
+            if self._loaded and self._loaded[0][0] == plan.model:
+                kept = self._loaded[1].vae, self._loaded[1].text
+            self._loaded = None  # the old experts go before the new ones come
+            self._loaded = wanted, self._read(self.find(plan.model), wanted[1], kept)
         return self._loaded[1]
 
     def installed(self) -> list[str]:
         """Names of the models that `load` finds, each with a word on whether it was trained."""
-        found = {config.parent.name: config.parent for config in sorted(self._models_dir.glob("*/config.json"))}
+        folders = {config.parent.name: config.parent for config in sorted(self._models_dir.glob("*/config.json"))}
         if (DEMO / "config.json").is_file():
-            found.setdefault("demo", DEMO)
-        return [name if read_config(folder)["trained"] else f"{name} (untrained)" for name, folder in found.items()]
+            folders.setdefault("demo", DEMO)
+        names = [name if _config(folder)["trained"] else f"{name} (untrained)" for name, folder in folders.items()]
+        return [*names, *([] if self.found().missing else [SVI2PRO])]
 
-    def find(self, name: str) -> Path:
-        """The folder of the models called `name`; one in the models folder comes before the demo that ships."""
+    def found(self) -> Found:
+        """What of the 14 B model lies in the models folder."""
+        return find_models(self._models_dir)
+
+    def find(self, name: str) -> Parts:
+        """Where a model lies; a folder of its name in the models folder comes before the demo that ships."""
         folders = [self._models_dir / name, *([DEMO] if name == "demo" else [])]
         for folder in folders:
             if (folder / "config.json").is_file():
-                return folder
-        raise UserError(f"The model {name} is not installed: there is no {folders[0] / 'config.json'}.")
+                return self._in_folder(folder)
+        if name != SVI2PRO:
+            raise UserError(f"The model {name} is not installed: there is no {folders[0] / 'config.json'}.")
+        found = self.found()
+        if found.missing:
+            raise UserError(
+                f"The model {name} is not complete: no {', no '.join(found.missing)} in {self._models_dir}."
+            )
+        return self._as_found(found)
 
+    def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
+        vae, text = kept or (parts.load_vae(), parts.load_text())
+        networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
+        for expert, file in parts.expert_files.items():
+            if (file, recipes[expert]) not in networks:
+                network = parts.load_expert(file)
+                reader = lora_reader(network, [self._settings.lora_dir, self._models_dir], self.ledgers)
+                networks[file, recipes[expert]] = network, apply_recipe(network, recipes[expert], reader)
+        chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
+        return Models(
+            experts={expert: network for expert, (network, _) in chosen.items()},
+            vae=vae,
+            text=text,
+            device=self._device,
+            trained=parts.trained,
+            # More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache.
+            latents_per_call=2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else 4,
+            step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
+        )
 
-def load_models(folder: Path, device: torch.device, dtype: torch.dtype, cache: Path | None = None) -> Models:
-    """Read every network of a folder. Matrix products run in `dtype`, the rest as each network needs it.
+    def _in_folder(self, folder: Path) -> Parts:
+        """A model with a config.json."""
+        config = _config(folder)
+        sizes = DiTConfig(**config["dit"])
+        vae_config: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in config["vae"].items()
+        }
 
-    Two experts in one file are one network.
-    """
-    config = read_config(folder)
-    sizes = DiTConfig(**config["dit"])
-    files = {Expert(name): file for name, file in config["experts"].items()}
-    networks = {
-        file: load_network(DiT, sizes, folder / file).to_precision(dtype).to(device) for file in set(files.values())
-    }
-    vae_sizes = VAEConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in config["vae"].items()})  # type: ignore[arg-type]
-    vae = load_network(VAE, vae_sizes, folder / config["vae_file"])
-    return Models(
-        experts={expert: networks[file] for expert, file in files.items()},
-        vae=vae.to(device, dtype).channels_last(),
-        text=TextEncoder(folder / config["text"], text_len=sizes.text_len, device=device, cache=cache),
-        device=device,
-        trained=config["trained"],
-        # More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache.
-        latents_per_call=2 if (device.type, dtype) == ("cpu", torch.bfloat16) else 4,
-    )
+        def load_expert(file: Path) -> DiT:
+            return load_network(DiT, sizes, file).to_precision(self._dtype).to(self._device)
+
+        def load_vae_here() -> VAE:
+            vae = load_network(VAE, VAEConfig(**vae_config), folder / config["vae_file"])
+            return vae.to(self._device, self._dtype).channels_last()
+
+        return Parts(
+            expert_files={Expert(name): folder / file for name, file in config["experts"].items()},
+            load_expert=load_expert,
+            load_vae=load_vae_here,
+            load_text=lambda: TextEncoder.in_folder(
+                folder / config["text"], sizes.text_len, self._device, self._settings.embeddings
+            ),
+            trained=config["trained"],
+        )
+
+    def _as_found(self, found: Found) -> Parts:
+        """The 14 B model from checkpoints of any format."""
+        weights = found.path(Part.TEXT_ENCODER)
+
+        def load_umt5() -> nn.Module:
+            sizes = asdict(open_checkpoint(weights).config)
+            return build_umt5(sizes, load_text_weights(weights, self._device), str(weights))
+
+        return Parts(
+            expert_files={
+                Expert.HIGH_NOISE: found.path(Part.HIGH_NOISE),
+                Expert.LOW_NOISE: found.path(Part.LOW_NOISE),
+            },
+            load_expert=lambda file: load_dit(file, self._device, self._dtype),
+            load_vae=lambda: load_vae(found.path(Part.VAE), self._device, self._dtype).channels_last(),
+            load_text=lambda: TextEncoder(
+                found.path(Part.TOKENIZER), [weights], load_umt5, UMT5_TOKENS, self._device, self._settings.embeddings
+            ),
+            trained=True,
+        )
+
+    @property
+    def _models_dir(self) -> Path:
+        return self._settings.models_dir
 
 
 def load_network(network: type[Network], config: DiTConfig | VAEConfig, file: Path) -> Network:
@@ -106,7 +188,6 @@ def load_network(network: type[Network], config: DiTConfig | VAEConfig, file: Pa
     return built.eval().requires_grad_(False)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of a model folder."""
+def _config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text())
     return config

@@ -6,23 +6,21 @@ pixels [B, 3, F, H, W] in [-1, 1].
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, tail_of, window_noise
-from engine.dit import TextContext
+from engine.condition import tail_of
+from engine.denoise import denoise
 from engine.folder import Handover, WorkFolder
-from engine.guidance import guided, in_phases
 from engine.models import Models
 from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
-from engine.samplers import Velocity, sample
 from engine.segments import fitted, join, write_segment
 from storage.footage import Frames, read_tail
 from storage.pictures import load_picture
-from storage.schema import ContinueTake, ContinueVideo, Expert, Phase, Plan, Progress, Size, Stage, StartImage, Window
+from storage.schema import ContinueTake, ContinueVideo, Plan, Progress, Size, Stage, StartImage
 from storage.timeline import DROPPED_FRAMES
 
 OnProgress = Callable[[Progress], None]  # may raise, to stop the render where it is
@@ -56,7 +54,7 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
         report(Stage.DENOISING, 0)
         if window.anchor:
             handover = Handover(encode_picture(folder.media(window.anchor), plan.size, models), handover.tail)
-        latents = denoise(window, handover, plan, models, partial(report, Stage.DENOISING))
+        latents = denoise(window, handover, plan.sampling, models, partial(report, Stage.DENOISING))
         report(Stage.DECODING, plan.sampling.steps)
         write_segment(shown_frames(latents, handover, models), plan.size, folder.segment(number))
         handover = Handover(handover.anchor, tail_of(latents))
@@ -93,28 +91,6 @@ def head(plan: Plan, folder: WorkFolder) -> list[Path]:
 def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
     """The latent of one picture: [B, 16, 1, h, w]"""
     return models.vae.encode(picture_to_pixels(load_picture(path), size).to(models.device))
-
-
-def denoise(window: Window, handover: Handover, plan: Plan, models: Models, on_step: Callable[[int], None]) -> Tensor:
-    """Latents of one window, from noise of its own: [B, 16, 21, h, w]. Both experts share one trajectory."""
-    given = condition(handover.anchor, handover.tail)
-    noise = window_noise(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])).to(given)
-
-    @cache
-    def text_for(expert: Expert, prompt: str) -> TextContext:
-        return models.experts[expert].encode_text(models.read(prompt))
-
-    def predicted(expert: Expert, prompt: str) -> Velocity:
-        return lambda latents, sigma: models.experts[expert](
-            network_input(latents, given), sigma, text_for(expert, prompt)
-        )
-
-    def velocity_in(phase: Phase) -> Velocity:
-        positive, negative = predicted(phase.expert, window.prompt), predicted(phase.expert, window.negative)
-        return guided(positive, negative, phase.guidance)
-
-    sampling = plan.sampling
-    return sample(sampling.solver, in_phases(sampling.phases, velocity_in), noise, sampling.sigmas, on_step)
 
 
 def shown_frames(latents: Tensor, handover: Handover, models: Models) -> Iterator[Frames]:

@@ -9,9 +9,10 @@ import html
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import ftfy
 import torch
@@ -43,22 +44,39 @@ OFFICIAL_KEYS = {"token_embedding": "shared", "norm": "encoder.final_layer_norm"
 class TextEncoder:
     """Turns a prompt into what the denoiser reads. The network is loaded when a text is first not found in `cache`."""
 
-    def __init__(self, folder: Path, text_len: int, device: torch.device = CPU, cache: Path | None = None) -> None:
-        """folder: the encoder's files; text_len: slots of the denoiser; cache: a folder for embeddings, or None"""
-        self._folder = folder
+    def __init__(
+        self,
+        tokenizer: Path,
+        weights: Sequence[Path],
+        load: Callable[[], nn.Module],
+        text_len: int,
+        device: torch.device = CPU,
+        cache: Path | None = None,
+    ) -> None:
+        """weights: files that `load` reads; text_len: slots of the denoiser; cache: a folder for embeddings, or None"""
+        self._files = (tokenizer, *weights)
+        self._load = load
         self._text_len = text_len
         self._device = device
         self._cache = cache
-        for name in ("config.json", "tokenizer.json"):
-            if not (folder / name).is_file():
-                raise UserError(f"The text encoder is not installed: there is no {folder / name}.")
-        self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         end = self._tokenizer.token_to_id(END)
         if end is None:
-            raise UserError(f"{folder / 'tokenizer.json'} knows no {END}: it is not a tokenizer for UMT5.")
+            raise UserError(f"{tokenizer} knows no {END}: it is not a tokenizer for UMT5.")
         self._end: int = end
+
+    @classmethod
+    def in_folder(
+        cls, folder: Path, text_len: int, device: torch.device = CPU, cache: Path | None = None
+    ) -> "TextEncoder":
+        """The encoder whose config.json, tokenizer.json and safetensors files lie in `folder`."""
+        for name in ("config.json", "tokenizer.json"):
+            if not (folder / name).is_file():
+                raise UserError(f"The text encoder is not installed: there is no {folder / name}.")
+        weights = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+        return cls(folder / "tokenizer.json", weights, lambda: load_umt5(folder), text_len, device, cache)
 
     def __call__(self, text: str) -> Tensor:
         """Embeddings of a text, zero after its last token: [1, text_len, text_dim] float32."""
@@ -92,7 +110,7 @@ class TextEncoder:
 
     @cached_property
     def _network(self) -> nn.Module:
-        return load_umt5(self._folder).to(self._device)
+        return self._load().to(self._device)
 
     def _cache_file(self, text: str) -> Path | None:
         if self._cache is None:
@@ -102,9 +120,8 @@ class TextEncoder:
 
     @cached_property
     def _identity(self) -> str:
-        """Changes when a file of the folder does: names, sizes and times, since reading 11 GB would take too long."""
-        files = sorted(path for path in self._folder.iterdir() if path.suffix in (".json", ".safetensors"))
-        return " ".join(f"{path.name}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in files)
+        """Changes when one of the files does: names, sizes and times, since reading 11 GB would take too long."""
+        return " ".join(f"{path.name}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self._files)
 
 
 def clean(text: str) -> str:
@@ -122,21 +139,26 @@ def load_umt5(folder: Path) -> nn.Module:
 
     Float16 becomes bfloat16: this network's activations overflow float16.
     """
-    from transformers import UMT5Config, UMT5EncoderModel  # imported here because it takes seconds
-
     tensors = {key: tensor for path in sorted(folder.glob("*.safetensors")) for key, tensor in load_file(path).items()}
     if "token_embedding.weight" in tensors:
         tensors = from_official(tensors)
+    return build_umt5(json.loads((folder / "config.json").read_text()), tensors, str(folder))
+
+
+def build_umt5(config: Mapping[str, Any], tensors: dict[str, Tensor], place: str) -> nn.Module:
+    """An encoder of `config`'s sizes that owns `tensors`, under transformers' names. `place` is for complaints."""
+    from transformers import UMT5Config, UMT5EncoderModel  # imported here because it takes seconds
+
     for ours, other in (EMBEDDING, EMBEDDING[::-1]):
         if ours in tensors:
             tensors.setdefault(other, tensors[ours])
     with torch.device("meta"):
-        network = UMT5EncoderModel(UMT5Config(**json.loads((folder / "config.json").read_text())))
+        network = UMT5EncoderModel(UMT5Config(**config))
     names = network.state_dict().keys()
     missing, unknown = sorted(names - tensors.keys()), sorted(tensors.keys() - names)
     if missing or unknown:
         raise UserError(
-            f"The text encoder in {folder} does not fit: {len(missing)} tensors are missing {missing[:3]}, "
+            f"The text encoder in {place} does not fit: {len(missing)} tensors are missing {missing[:3]}, "
             f"{len(unknown)} are unknown {unknown[:3]}."
         )
     network.load_state_dict(tensors, assign=True)

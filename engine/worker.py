@@ -102,7 +102,7 @@ class Worker:
                 lost.set()
 
         on_progress(loading(job.plan))
-        models = self.shelf.load(job.plan.model)
+        models = self.shelf.load(job.plan)
         rendering = render(job.plan, models, folder, on_progress)
         return Film(
             video=self.media.add_file(rendering.video, move=True),

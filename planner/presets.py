@@ -12,15 +12,14 @@ DEMO_STEPS = 4
 
 # SVI 2.0 Pro is a pair of LoRAs, one for each expert, at full strength.
 SVI_PRO = (
-    Lora(name="SVI_Wan2.2-I2V-A14B_high_noise_lora_v2.0_pro", high=1.0, low=0.0),
-    Lora(name="SVI_Wan2.2-I2V-A14B_low_noise_lora_v2.0_pro", high=0.0, low=1.0),
+    Lora(name="SVI_Wan2.2-I2V-A14B_high_noise_lora_v2.0_pro", strength="1;0"),
+    Lora(name="SVI_Wan2.2-I2V-A14B_low_noise_lora_v2.0_pro", strength="0;1"),
 )
-# Lightning at half strength for the high-noise expert: at 1.0 it takes the motion that SVI's authors (comfyui.md,
-# issue 35) and their users miss; they recommend 0.5 there and 1.0 for the low-noise expert.
-LIGHTNING = (
-    Lora(name="Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/high_noise_model", high=0.5, low=0.0),
-    Lora(name="Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1/low_noise_model", high=0.0, low=1.0),
-)
+# Lightning's two files, renamed so that a folder can hold both. At half strength for the high-noise expert: at 1.0 it
+# takes the motion that SVI's authors (comfyui.md, issue 35) and their users miss; they recommend 0.5 there and 1.0 for
+# the low-noise expert.
+LIGHTNING_HIGH = "Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1_high_noise_model"
+LIGHTNING_LOW = "Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1_low_noise_model"
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,11 @@ LIGHTNING_4 = Preset(
         sigmas=linear_sigmas(4, shift=5),
         phases=(Phase(expert=Expert.HIGH_NOISE, above=0.9), Phase(expert=Expert.LOW_NOISE, above=0.0)),
     ),
-    loras=(*SVI_PRO, *LIGHTNING),
+    loras=(*SVI_PRO, Lora(name=LIGHTNING_HIGH, strength="0.5;0"), Lora(name=LIGHTNING_LOW, strength="0;1")),
 )
 
-# Wan2GP's eight-step profile for the same LoRAs: a first step with real guidance brings the motion back. NOTE: there
-# the high-noise LoRA is out during that step; a strength here belongs to an expert, so it stays in, at its half.
+# Wan2GP's eight-step profile for the same LoRAs: first steps with real guidance and without the high-noise LoRA bring
+# the motion back. As in the profile, that LoRA is at full strength in the second phase.
 LIGHTNING_3PHASE = Preset(
     name="lightning-3phase",
     model="svi2pro",
@@ -92,7 +91,7 @@ LIGHTNING_3PHASE = Preset(
             Phase(expert=Expert.LOW_NOISE, above=0.0),
         ),
     ),
-    loras=(*SVI_PRO, *LIGHTNING),
+    loras=(*SVI_PRO, Lora(name=LIGHTNING_HIGH, strength="0;1;0"), Lora(name=LIGHTNING_LOW, strength="0;0;1")),
 )
 
 PRESETS = {preset.name: preset for preset in (DEMO, QUALITY, LIGHTNING_4, LIGHTNING_3PHASE)}

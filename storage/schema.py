@@ -178,6 +178,37 @@ class Phase(Value):
     guidance: Annotated[float, Field(ge=1)] = 1.0
 
 
+class GuidanceRule(StrEnum):
+    """How the velocities for the positive and the negative prompt become one; see engine/guidance.py."""
+
+    CFG = "cfg"
+    CFG_STAR = "cfg*"
+    APG = "apg"
+
+
+class NAG(Value):
+    """Normalized attention guidance: the negative prompt at work inside the cross-attention, also without guidance.
+
+    It moves away from the negative text by `scale`, no further than `tau` times the length, and takes `alpha` of that.
+    """
+
+    scale: Annotated[float, Field(gt=1, le=20)]
+    tau: Annotated[float, Field(ge=1, le=5)] = 3.5
+    alpha: Annotated[float, Field(ge=0, le=2)] = 0.5
+
+
+class SkipLayers(Value):
+    """Skip-layer guidance: the negative prediction leaves out `blocks`, between two shares of the steps."""
+
+    blocks: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (9,)
+    start: Annotated[float, Field(ge=0, le=1)] = 0.1
+    stop: Annotated[float, Field(ge=0, le=1)] = 0.9
+
+    def covers(self, step: int, steps: int) -> bool:
+        """Whether step number `step`, from 0, of `steps` leaves them out."""
+        return int(self.start * steps) <= step < int(self.stop * steps)
+
+
 class Sampling(Value):
     """How a window is denoised.
 
@@ -188,6 +219,10 @@ class Sampling(Value):
     solver: Solver
     sigmas: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2)]
     phases: Annotated[tuple[Phase, ...], Field(min_length=1, max_length=3)]
+    rule: GuidanceRule = GuidanceRule.CFG
+    zero_steps: Annotated[int, Field(ge=0)] = 0  # CFG-Zero: this many first steps have no velocity
+    skip_layers: SkipLayers | None = None
+    nag: NAG | None = None
 
     @model_validator(mode="after")
     def _falls(self) -> "Sampling":
@@ -206,11 +241,10 @@ class Sampling(Value):
 
 
 class Lora(Value):
-    """A LoRA by name with its strength for each expert."""
+    """A LoRA by name. Its strength is written as in engine/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step."""
 
-    name: str
-    high: float = 1.0
-    low: float = 1.0
+    name: Annotated[str, StringConstraints(pattern=r"^[^/\\.][^/\\]*$")]
+    strength: Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")] = "1"
 
 
 class Window(Value):

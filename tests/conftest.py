@@ -14,3 +14,15 @@ def toy_models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     write_untrained(folder / "demo")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shelf(toy_models_dir: Path):
+    """The toy model, on the CPU in float32; LoRAs are looked for in the models folder."""
+    import torch
+
+    from engine.models import ModelShelf
+    from engine.settings import EngineSettings
+
+    settings = EngineSettings(models_dir=toy_models_dir, data_dir=toy_models_dir / "data", lora_dir=toy_models_dir)
+    return ModelShelf(settings, torch.device("cpu"), torch.float32)

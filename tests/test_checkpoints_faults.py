@@ -87,7 +87,7 @@ def test_any_single_tensor_that_is_missing_is_named(tmp_path, weights, naming):
 
 @pytest.mark.parametrize(("weights", "naming"), WRITTEN)
 def test_one_surplus_tensor_is_named_as_in_the_file(tmp_path, weights, naming):
-    prefix = "model.diffusion_model." if [*weights][0].startswith("model.") else ""
+    prefix = "model.diffusion_model." if next(iter(weights)).startswith("model.") else ""
     for number, name in enumerate([f"{prefix}surplus.one", f"{[*weights][5]}.more"]):
         refused(saved(tmp_path / f"{number}.safetensors", weights | {name: torch.zeros(3)}), f"1 surplus: {name}.")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.guidance import Momentum, apg, cfg, cfg_star, cfg_zero, guided, in_phases, phase_at, switch_at
+from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
 from engine.samplers import sample
 from storage.schema import Expert, Phase, Solver
 
@@ -52,13 +52,6 @@ def test_cfg_star_of_no_negative_is_finite():
     torch.testing.assert_close(cfg_star(POSITIVE, torch.zeros_like(POSITIVE), 2.0), 2 * POSITIVE)
 
 
-@pytest.mark.parametrize(("last_zero_step", "still"), [(-1, 0), (0, 1), (2, 3)])
-def test_cfg_zero_stands_still_up_to_its_step(last_zero_step, still):
-    velocities = [cfg_zero(POSITIVE, step, last_zero_step) for step in range(5)]
-    assert [not velocity.any() for velocity in velocities] == [step < still for step in range(5)]
-    assert torch.equal(velocities[-1], POSITIVE)
-
-
 def test_apg_by_hand():
     """d = (3, 4); along (2, 0) is (3, 0), so (0, 4) remains, and half of it is added at scale 1.5."""
     velocity, momentum = apg(hand_made(2, 0), hand_made(-1, -4), 1.5, Momentum())
@@ -101,33 +94,6 @@ def test_each_item_of_a_batch_is_guided_on_its_own_and_in_float32(formula):
     assert formula(POSITIVE.bfloat16(), NEGATIVE.bfloat16(), 3.5).dtype == torch.float32
 
 
-# ---- velocities put together ----------------------------------------------------------------------------------------
-
-SIGMA = torch.tensor([0.5, 0.5], dtype=torch.float64)
-
-
-def never(latents: Tensor, sigma: Tensor) -> Tensor:
-    raise AssertionError("this velocity must not be evaluated")
-
-
-def test_guided_is_the_formula_on_both():
-    velocity = guided(lambda x, s: x + 1, lambda x, s: 2 * x, 3.0)
-    torch.testing.assert_close(velocity(POSITIVE, SIGMA), cfg(POSITIVE + 1, 2 * POSITIVE, 3.0))
-    starred = guided(lambda x, s: x + 1, lambda x, s: 2 * x, 3.0, cfg_star)
-    torch.testing.assert_close(starred(POSITIVE, SIGMA), cfg_star(POSITIVE + 1, 2 * POSITIVE, 3.0))
-
-
-@pytest.mark.parametrize("scale", [1, 1.0])
-def test_without_guidance_the_negative_is_never_evaluated(scale):
-    assert torch.equal(guided(lambda x, s: x + 1, never, scale)(POSITIVE, SIGMA), POSITIVE + 1)
-
-
-def test_switch_at_takes_the_low_expert_at_the_boundary_itself():
-    velocity = switch_at(0.5, high_noise=lambda x, s: x + 1, low_noise=lambda x, s: x - 1)
-    assert torch.equal(velocity(POSITIVE, SIGMA), POSITIVE - 1)
-    assert torch.equal(velocity(POSITIVE, SIGMA + 1e-9), POSITIVE + 1)
-
-
 # ---- phases ---------------------------------------------------------------------------------------------------------
 
 
@@ -145,14 +111,14 @@ def official_grid(steps: int, shift: float = 5.0) -> list[float]:
 
 
 def split(phases: tuple[Phase, ...], steps: int, shift: float = 5.0) -> tuple[int, ...]:
-    """Steps in each phase, counted by sampling with UniPC through `in_phases`."""
+    """Steps in each phase, counted by sampling with UniPC."""
     visited: list[Phase] = []
 
-    def velocity_in(phase: Phase):
-        visited.append(phase)
-        return lambda latents, sigma: latents
+    def velocity(latents: Tensor, sigma: Tensor) -> Tensor:
+        visited.append(phase_at(phases, float(sigma[0])))
+        return latents
 
-    sample(Solver.UNIPC, in_phases(phases, velocity_in), torch.zeros(1, 1, 1, 1, 1), official_grid(steps, shift))
+    sample(Solver.UNIPC, velocity, torch.zeros(1, 1, 1, 1, 1), official_grid(steps, shift))
     assert [phases.index(phase) for phase in visited] == sorted(phases.index(phase) for phase in visited)
     return tuple(visited.count(phase) for phase in phases)
 
@@ -193,15 +159,3 @@ def test_every_level_has_a_phase():
     assert [phase_at(phases, sigma) for sigma in (1.0, 0.9, 0.5, 0.4, 0.001, 0.0)] == [
         phases[number] for number in (0, 1, 1, 2, 2, 2)
     ]
-
-
-def test_in_phases_guides_as_the_phase_says():
-    phases = phases_at(0.9)
-
-    def velocity_in(phase: Phase):
-        return guided(lambda x, s: x + 1, lambda x, s: x, phase.guidance)
-
-    velocity = in_phases(phases, velocity_in)
-    level = torch.ones(2, dtype=torch.float64)
-    torch.testing.assert_close(velocity(POSITIVE, 0.95 * level), POSITIVE + phases[0].guidance)
-    torch.testing.assert_close(velocity(POSITIVE, 0.5 * level), POSITIVE + phases[1].guidance)

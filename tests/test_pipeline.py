@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.models import Models, load_models
+from engine.models import ModelShelf
 from engine.pipeline import Rendering, render
 from engine.segments import write_segment
 from storage.footage import read_comment, read_frames
@@ -20,14 +20,8 @@ from tests.filming import OTHER_PHOTO, PHOTO, SIZE, draw, film_plan, window
 Film = Callable[..., Rendering]
 
 
-@pytest.fixture(scope="module")
-def models(toy_models_dir: Path) -> Models:
-    torch.set_num_threads(1)
-    return load_models(toy_models_dir / "demo", torch.device("cpu"), torch.float32)
-
-
 @pytest.fixture
-def film(models: Models, tmp_path: Path) -> Film:
+def film(shelf: ModelShelf, tmp_path: Path) -> Film:
     """Render a plan into a folder of its own, with both photographs and any other files laid out."""
 
     def render_in(name: str, plan: Plan, media: dict[str, Path] | None = None, **options: object) -> Rendering:
@@ -36,7 +30,7 @@ def film(models: Models, tmp_path: Path) -> Film:
         draw(out / "media" / OTHER_PHOTO, seed=2)
         for media_id, path in (media or {}).items():
             shutil.copy(path, out / "media" / media_id)
-        return render(plan, models, out, **options)
+        return render(plan, shelf.load(plan), out, **options)
 
     return render_in
 

@@ -60,7 +60,7 @@ def plan(source=None, windows=1):
         sampling=sampling(),
         seed=7,
         model="demo",
-        loras=(Lora(name="lightning", high=0.1 + 0.2),),
+        loras=(Lora(name="lightning", strength="0.9,0.8;1.2"),),
     )
 
 

@@ -114,8 +114,8 @@ def test_a_preset_gives_each_step_its_expert(name: str, steps: int, experts: lis
 
 def test_each_expert_of_the_model_has_its_svi_lora() -> None:
     for preset in (PRESETS["quality"], PRESETS["lightning"], PRESETS["lightning-3phase"]):
-        svi = [(lora.high, lora.low) for lora in preset.loras if lora.name.startswith("SVI")]
-        assert svi == [(1.0, 0.0), (0.0, 1.0)]
+        svi = [lora.strength for lora in preset.loras if lora.name.startswith("SVI")]
+        assert svi == ["1;0", "0;1"]
 
 
 def test_an_unknown_preset_names_those_there_are() -> None:

@@ -130,7 +130,7 @@ def test_full_size_has_the_official_tensors():
 
 
 def test_encodes_as_the_official_network(folder):
-    embeddings = TextEncoder(folder, text_len=32)(SENTENCE)
+    embeddings = TextEncoder.in_folder(folder, text_len=32)(SENTENCE)
     expected = reference(official_tensors(), ids_of(SENTENCE))
     assert embeddings.shape == (1, 32, DIM)
     assert embeddings.dtype == torch.float32
@@ -145,12 +145,12 @@ def test_padding_does_not_change_the_embeddings(folder):
     with torch.no_grad():
         masked = load_umt5(folder)(input_ids=ids, attention_mask=(ids > 0).long()).last_hidden_state
     torch.testing.assert_close(
-        TextEncoder(folder, text_len=32)(SENTENCE)[:, :TOKENS], masked[:, :TOKENS], atol=1e-5, rtol=1e-5
+        TextEncoder.in_folder(folder, text_len=32)(SENTENCE)[:, :TOKENS], masked[:, :TOKENS], atol=1e-5, rtol=1e-5
     )
 
 
 def test_a_long_text_is_cut_and_still_ends(folder):
-    encoder = TextEncoder(folder, text_len=6)
+    encoder = TextEncoder.in_folder(folder, text_len=6)
     assert encoder.count_tokens(SENTENCE) == TOKENS
     cut = encoder(SENTENCE)
     assert cut.shape == (1, 6, DIM)
@@ -159,7 +159,7 @@ def test_a_long_text_is_cut_and_still_ends(folder):
 
 
 def test_an_empty_text_is_its_end(folder):
-    encoder = TextEncoder(folder, text_len=6)
+    encoder = TextEncoder.in_folder(folder, text_len=6)
     assert encoder.count_tokens(" ") == 1
     assert relative_error(encoder("")[0, :1], reference(official_tensors(), [1])) < 1e-6
 
@@ -183,18 +183,22 @@ def test_cleaning(raw, expected):
 
 
 def test_the_network_reads_cleaned_text(folder):
-    encoder = TextEncoder(folder, text_len=16)
+    encoder = TextEncoder.in_folder(folder, text_len=16)
     assert torch.equal(encoder("  a red\n&amp;amp; Fox "), encoder("a red & Fox"))
     assert not torch.equal(encoder("a red & Fox"), encoder("a red & fox"))
 
 
 def test_both_key_styles_and_both_embedding_names_load(folder, tmp_path):
-    expected = TextEncoder(folder, text_len=16)(SENTENCE)
+    expected = TextEncoder.in_folder(folder, text_len=16)(SENTENCE)
     renamed = from_official(official_tensors())
     for name, extra in (("shared", {}), ("both", {"encoder.embed_tokens.weight": renamed["shared.weight"].clone()})):
-        assert torch.equal(TextEncoder(write_folder(tmp_path / name, renamed | extra), text_len=16)(SENTENCE), expected)
+        assert torch.equal(
+            TextEncoder.in_folder(write_folder(tmp_path / name, renamed | extra), text_len=16)(SENTENCE), expected
+        )
     renamed["encoder.embed_tokens.weight"] = renamed.pop("shared.weight")
-    assert torch.equal(TextEncoder(write_folder(tmp_path / "embed", renamed), text_len=16)(SENTENCE), expected)
+    assert torch.equal(
+        TextEncoder.in_folder(write_folder(tmp_path / "embed", renamed), text_len=16)(SENTENCE), expected
+    )
 
 
 def test_the_vocabulary_is_held_once(folder):
@@ -208,39 +212,41 @@ def test_shards_are_read_together(folder, tmp_path):
     (sharded / "model.safetensors").unlink()
     save_file({key: tensors[key] for key in list(tensors)[:9]}, sharded / "model-00001-of-00002.safetensors")
     save_file({key: tensors[key] for key in list(tensors)[9:]}, sharded / "model-00002-of-00002.safetensors")
-    assert torch.equal(TextEncoder(sharded, text_len=16)(SENTENCE), TextEncoder(folder, text_len=16)(SENTENCE))
+    assert torch.equal(
+        TextEncoder.in_folder(sharded, text_len=16)(SENTENCE), TextEncoder.in_folder(folder, text_len=16)(SENTENCE)
+    )
 
 
 @pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
 def test_half_precision_files_run_in_bfloat16(folder, tmp_path, stored):
     half = write_folder(tmp_path / "half", official_tensors(stored))
     assert {parameter.dtype for parameter in load_umt5(half).parameters()} == {torch.bfloat16}
-    embeddings = TextEncoder(half, text_len=16)(SENTENCE)
+    embeddings = TextEncoder.in_folder(half, text_len=16)(SENTENCE)
     assert embeddings.dtype == torch.float32
-    assert relative_error(embeddings, TextEncoder(folder, text_len=16)(SENTENCE)) < 0.05
+    assert relative_error(embeddings, TextEncoder.in_folder(folder, text_len=16)(SENTENCE)) < 0.05
 
 
 def test_the_cache_is_used_and_knows_text_and_model(folder, tmp_path):
     cache = tmp_path / "cache"
-    first = TextEncoder(folder, text_len=16, cache=cache)
+    first = TextEncoder.in_folder(folder, text_len=16, cache=cache)
     made = first(SENTENCE)
     (file,) = cache.iterdir()
     save_file({"embeddings": load_file(file)["embeddings"] + 1}, file)  # a mark that only the cache can have left
-    again = TextEncoder(folder, text_len=16, cache=cache)
+    again = TextEncoder.in_folder(folder, text_len=16, cache=cache)
     torch.testing.assert_close(again(f" {SENTENCE} ")[0, :TOKENS], made[0, :TOKENS] + 1)
     assert torch.equal(again(SENTENCE)[0, TOKENS:], torch.zeros(16 - TOKENS, DIM))
     first("a fox")
     assert len(list(cache.iterdir())) == 2
-    shorter = TextEncoder(folder, text_len=6)(SENTENCE)
-    assert torch.equal(TextEncoder(folder, text_len=6, cache=cache)(SENTENCE), shorter)
-    assert torch.equal(TextEncoder(folder, text_len=16)("a fox"), again("a fox"))
+    shorter = TextEncoder.in_folder(folder, text_len=6)(SENTENCE)
+    assert torch.equal(TextEncoder.in_folder(folder, text_len=6, cache=cache)(SENTENCE), shorter)
+    assert torch.equal(TextEncoder.in_folder(folder, text_len=16)("a fox"), again("a fox"))
     os.utime(folder / "model.safetensors", (1, 1))
-    assert torch.equal(TextEncoder(folder, text_len=16, cache=cache)(SENTENCE), made)
+    assert torch.equal(TextEncoder.in_folder(folder, text_len=16, cache=cache)(SENTENCE), made)
     assert len(list(cache.iterdir())) == 4
 
 
 def test_embeddings_can_be_trained_with(folder):
-    encoder = TextEncoder(folder, text_len=16)
+    encoder = TextEncoder.in_folder(folder, text_len=16)
     with torch.inference_mode():
         encoder("snow")
     embeddings = encoder("a fox")
@@ -251,7 +257,7 @@ def test_embeddings_can_be_trained_with(folder):
 
 def test_what_does_not_fit_is_said(folder, tmp_path):
     with pytest.raises(UserError, match=r"not installed: there is no .*config\.json"):
-        TextEncoder(tmp_path, text_len=16)
+        TextEncoder.in_folder(tmp_path, text_len=16)
     tensors = official_tensors()
     with pytest.raises(UserError, match=r"'extra\.weight' is no tensor"):
         from_official(tensors | {"extra.weight": torch.zeros(1)})
@@ -259,10 +265,10 @@ def test_what_does_not_fit_is_said(folder, tmp_path):
         from_official({"blocks.0.attn.k.bias": torch.zeros(1)})
     renamed = from_official(tensors)
     renamed["odd.weight"] = renamed.pop("encoder.final_layer_norm.weight")
-    encoder = TextEncoder(write_folder(tmp_path / "odd", renamed), text_len=16)
+    encoder = TextEncoder.in_folder(write_folder(tmp_path / "odd", renamed), text_len=16)
     with pytest.raises(UserError, match=r"1 tensors are missing \['encoder\.final.*1 are unknown \['odd\.weight'\]"):
         encoder("a fox")
     broken = write_folder(tmp_path / "broken", tensors)
     (broken / "tokenizer.json").write_text((broken / "tokenizer.json").read_text().replace("</s>", "<end>"))
     with pytest.raises(UserError, match="knows no </s>"):
-        TextEncoder(broken, text_len=16)
+        TextEncoder.in_folder(broken, text_len=16)

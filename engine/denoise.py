@@ -1,0 +1,85 @@
+"""Noise -> the latents of one window: which expert predicts, for which text, and what guidance makes of it.
+
+Legend: B batch (1), T latent frames, h w latent height and width. Latents are [B, 16, T, h, w].
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engine.condition import condition, network_input, window_noise
+from engine.dit import NAG, TextContext
+from engine.folder import Handover
+from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
+from engine.models import Models
+from engine.samplers import sample
+from storage.schema import Expert, GuidanceRule, Phase, Sampling, Window
+
+
+def denoise(
+    window: Window, handover: Handover, sampling: Sampling, models: Models, on_step: Callable[[int], None]
+) -> Tensor:
+    """Latents of one window, from noise of its own: [B, 16, 21, h, w]. Both experts share one trajectory."""
+    given = condition(handover.anchor, handover.tail)
+    noise = window_noise(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])).to(given)
+    guide = Guide(window, given, sampling, models)
+    return sample(sampling.solver, guide.velocity, noise, sampling.sigmas, on_step)
+
+
+@dataclass
+class Guide:
+    """The velocity of one window, for any sampler. What it remembers (texts, momenta, steps) dies with the window."""
+
+    window: Window
+    given: Tensor  # the condition: [B, 20, T, h, w]
+    sampling: Sampling
+    models: Models
+    step: int = 0  # from 0
+    texts: dict[tuple[Expert, str, tuple[float, ...]], TextContext] = field(default_factory=dict)
+    momenta: dict[Expert, Momentum] = field(default_factory=dict)
+
+    def velocity(self, latents: Tensor, sigma: Tensor) -> Tensor:
+        """One evaluation, which is one step. latents: [B, 16, T, h, w], sigma: [B] -> [B, 16, T, h, w]"""
+        if self.step < self.sampling.zero_steps:  # CFG-Zero, as in its paper; Wan2GP's overwrites these zeros
+            velocity = torch.zeros_like(latents)
+        else:
+            velocity = self._guided(phase_at(self.sampling.phases, float(sigma[0])), latents, sigma)
+        self.step += 1
+        return velocity
+
+    def _guided(self, phase: Phase, latents: Tensor, sigma: Tensor) -> Tensor:
+        network, window, sampling = self.models.experts[phase.expert], self.window, self.sampling
+        step_loras = self.models.step_loras.get(phase.expert)
+        strengths = step_loras.use(self.step) if step_loras else ()
+        inputs = network_input(latents, self.given)
+
+        def text(prompt: str) -> TextContext:
+            key = phase.expert, prompt, strengths
+            if key not in self.texts:
+                self.texts[key] = network.encode_text(self.models.text(prompt))
+            return self.texts[key]
+
+        positive_text, nag = text(window.prompt), None
+        if sampling.nag is not None:
+            positive_text = positive_text.with_negative(text(window.negative))
+            nag = NAG(**sampling.nag.model_dump())
+        positive: Tensor = network(inputs, sigma, positive_text, nag=nag)
+        if phase.guidance == 1:
+            return positive
+        skipped = sampling.skip_layers
+        left_out = skipped.blocks if skipped and skipped.covers(self.step, sampling.steps) else ()
+        negative = network(inputs, sigma, text(window.negative), skip_blocks=left_out)
+        return self._combined(phase, positive, negative)
+
+    def _combined(self, phase: Phase, positive: Tensor, negative: Tensor) -> Tensor:
+        match self.sampling.rule:
+            case GuidanceRule.CFG:
+                return cfg(positive, negative, phase.guidance)
+            case GuidanceRule.CFG_STAR:
+                return cfg_star(positive, negative, phase.guidance)
+            case GuidanceRule.APG:
+                momentum = self.momenta.get(phase.expert, Momentum())
+                velocity, self.momenta[phase.expert] = apg(positive, negative, phase.guidance, momentum)
+                return velocity

@@ -1,0 +1,72 @@
+"""LoRAs on the experts of one plan: merged where their strength is constant, beside the network where it varies."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.dit import DiT
+from engine.lora import Branches, LoraWeights, merge
+from engine.lora_file import read_lora
+from engine.strengths import strength_while, strengths_by_step
+from storage.schema import Expert, Lora, Sampling, UserError
+
+
+@dataclass(frozen=True)
+class StepLoras:
+    """LoRAs whose strengths change while their expert predicts."""
+
+    branches: Branches
+    rows: tuple[tuple[float, ...], ...]  # of each LoRA, one strength a step
+
+    def use(self, step: int) -> tuple[float, ...]:
+        """From now on run with the strengths of step number `step`, from 0; returns them."""
+        strengths = tuple(row[step] for row in self.rows)
+        self.branches.use(strengths)
+        return strengths
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one expert needs of a plan's LoRAs. Two plans with the same recipe can share its network."""
+
+    merged: tuple[tuple[str, float], ...] = ()  # name, strength; none of them 0
+    varying: tuple[tuple[str, tuple[float, ...]], ...] = ()  # name, one strength a step
+
+
+def recipe_for(expert: Expert, loras: Sequence[Lora], sampling: Sampling) -> Recipe:
+    """What `expert` needs of `loras`, in their order."""
+    rows = strengths_by_step(" ".join(lora.strength for lora in loras), len(loras), sampling)
+    named = [(lora.name, row, strength_while(expert, row, sampling)) for lora, row in zip(loras, rows, strict=True)]
+    return Recipe(
+        merged=tuple((name, strength) for name, _, strength in named if strength),
+        varying=tuple((name, row) for name, row, strength in named if strength is None),
+    )
+
+
+def apply_recipe(network: DiT, recipe: Recipe, read: Callable[[str], LoraWeights]) -> StepLoras | None:
+    """Change a network that nobody else uses. Returns what must be told every step, if anything."""
+    merge(network, [(read(name), strength) for name, strength in recipe.merged])
+    if not recipe.varying:
+        return None
+    branches = Branches(network, [read(name) for name, _ in recipe.varying])
+    return StepLoras(branches, tuple(row for _, row in recipe.varying))
+
+
+def find_lora(name: str, folders: Sequence[Path]) -> Path:
+    """The file of a LoRA, by its name without suffix."""
+    for folder in folders:
+        if (file := folder / f"{name}.safetensors").is_file():
+            return file
+    raise UserError(f"There is no LoRA {name}: put {name}.safetensors into {folders[0]}.")
+
+
+def lora_reader(network: DiT, folders: Sequence[Path], ledgers: dict[str, str]) -> Callable[[str], LoraWeights]:
+    """Reads LoRAs by name for `network`, and notes in `ledgers` what became of their keys."""
+    parameters = dict(network.named_parameters())
+
+    def read(name: str) -> LoraWeights:
+        lora = read_lora(find_lora(name, folders), parameters)
+        ledgers[name] = str(lora.ledger)
+        return lora
+
+    return read
