@@ -1,4 +1,4 @@
-"""The worker process: `python -m engine work`, and `python -m engine facts` for what this machine can run."""
+"""The engine as a process: `work` renders jobs, `facts` and `models` say what is here, `get` downloads a set."""
 
 import argparse
 import json
@@ -10,12 +10,17 @@ import sys
 
 import torch
 from pydantic import ValidationError
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as ProgressBar
 
+from engine.checkpoints.find import OPTIONAL, Part, find_models
 from engine.device import choose_device, choose_dtype
+from engine.hub import Download, get
 from engine.models import ModelShelf
 from engine.settings import EngineSettings
 from engine.worker import Worker
 from storage.database import Database
+from storage.schema import UserError
 
 
 def main() -> int:
@@ -26,6 +31,9 @@ def main() -> int:
     work_command.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
     work_command.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
     commands.add_parser("facts")
+    commands.add_parser("models")
+    get_command = commands.add_parser("get")
+    get_command.add_argument("name")
     options = parser.parse_args()
     try:
         settings = EngineSettings()
@@ -33,10 +41,21 @@ def main() -> int:
         wrong = error.errors()[0]
         sys.stderr.write(f"The setting LONGTAKE_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg']}.\n")
         return 2
-    if options.command == "facts":
-        sys.stdout.write(json.dumps(facts(settings)) + "\n")
-        return 0
-    work(settings, options.name, until_idle=options.until_idle)
+    try:
+        match options.command:
+            case "work":
+                work(settings, options.name, until_idle=options.until_idle)
+            case "facts":
+                sys.stdout.write(json.dumps(facts(settings)) + "\n")
+            case "models":
+                sys.stdout.write(json.dumps(models(settings)) + "\n")
+            case "get":
+                download(settings, options.name)
+    except UserError as error:
+        sys.stderr.write(f"longtake: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -66,6 +85,34 @@ def facts(settings: EngineSettings) -> dict[str, str | list[str]]:
         "threads": str(torch.get_num_threads()),
         "models": shelf.installed(),
     }
+
+
+def models(settings: EngineSettings) -> dict[str, dict[str, str] | list[str]]:
+    """What of the 14 B model lies in the models folder, what is missing, and what cannot be used and why."""
+    found = find_models(settings.models_dir)
+    return {
+        "found": {part: f"{piece.path} ({piece.format})" for part, piece in found.pieces.items()},
+        "missing": [*found.missing],
+        "optional": [part for part in Part if part in OPTIONAL and part not in found.pieces],
+        "unusable": [f"{file.path}: {file.reason}" for file in found.unusable],
+    }
+
+
+def download(settings: EngineSettings, name: str) -> None:
+    """Download what is missing of a set, behind a progress bar."""
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(True), TransferSpeedColumn()
+    with ProgressBar(*columns, TimeRemainingColumn(), transient=True) as bar:
+        task = bar.add_task(name, total=None)
+
+        def on_progress(progress: Download) -> None:
+            doing = "checking " if progress.checking else ""
+            bar.update(task, description=doing + progress.file, completed=progress.done_bytes)
+            bar.update(task, total=progress.total_bytes)
+
+        files = get(name, settings.models_dir, on_progress)
+    for file in files:
+        sys.stdout.write(f"{file}\n")
+    sys.stdout.write(f"{name} is complete in {settings.models_dir}.\n")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,12 @@ from storage.schema import Expert, Plan, UserError
 DEMO = Path(__file__).parent / "demo" / "weights"
 SVI2PRO = "svi2pro"
 UMT5_TOKENS = 512  # slots of the 14 B experts
+SET_LORAS = {  # names that plans use for LoRAs whose files are called this or that
+    "svi-pro-high": Part.SVI_HIGH,
+    "svi-pro-low": Part.SVI_LOW,
+    "lightning-high": Part.LIGHTNING_HIGH,
+    "lightning-low": Part.LIGHTNING_LOW,
+}
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -108,13 +114,22 @@ class ModelShelf:
             )
         return self._as_found(found)
 
+    def find_lora(self, name: str) -> Path:
+        """The file of a LoRA: one of the set by its role, any other by its name without suffix."""
+        if name in SET_LORAS:
+            return self.found().path(SET_LORAS[name])
+        file = self._settings.lora_dir / f"{name}.safetensors"
+        if not file.is_file():
+            raise UserError(f"There is no LoRA {name}: put {file.name} into {self._settings.lora_dir}.")
+        return file
+
     def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
         vae, text = kept or (parts.load_vae(), parts.load_text())
         networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
         for expert, file in parts.expert_files.items():
             if (file, recipes[expert]) not in networks:
                 network = parts.load_expert(file)
-                reader = lora_reader(network, [self._settings.lora_dir, self._models_dir], self.ledgers)
+                reader = lora_reader(network, self.find_lora, self.ledgers)
                 networks[file, recipes[expert]] = network, apply_recipe(network, recipes[expert], reader)
         chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
         return Models(

@@ -8,7 +8,7 @@ from engine.dit import DiT
 from engine.lora import Branches, LoraWeights, merge
 from engine.lora_file import read_lora
 from engine.strengths import strength_while, strengths_by_step
-from storage.schema import Expert, Lora, Sampling, UserError
+from storage.schema import Expert, Lora, Sampling
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,12 @@ def apply_recipe(network: DiT, recipe: Recipe, read: Callable[[str], LoraWeights
     return StepLoras(branches, tuple(row for _, row in recipe.varying))
 
 
-def find_lora(name: str, folders: Sequence[Path]) -> Path:
-    """The file of a LoRA, by its name without suffix."""
-    for folder in folders:
-        if (file := folder / f"{name}.safetensors").is_file():
-            return file
-    raise UserError(f"There is no LoRA {name}: put {name}.safetensors into {folders[0]}.")
-
-
-def lora_reader(network: DiT, folders: Sequence[Path], ledgers: dict[str, str]) -> Callable[[str], LoraWeights]:
+def lora_reader(network: DiT, find: Callable[[str], Path], ledgers: dict[str, str]) -> Callable[[str], LoraWeights]:
     """Reads LoRAs by name for `network`, and notes in `ledgers` what became of their keys."""
     parameters = dict(network.named_parameters())
 
     def read(name: str) -> LoraWeights:
-        lora = read_lora(find_lora(name, folders), parameters)
+        lora = read_lora(find(name), parameters)
         ledgers[name] = str(lora.ledger)
         return lora
 

@@ -10,16 +10,11 @@ from storage.schema import Expert, Lora, Phase, Sampling, Size, Solver, UserErro
 
 DEMO_STEPS = 4
 
-# SVI 2.0 Pro is a pair of LoRAs, one for each expert, at full strength.
+# SVI 2.0 Pro is a pair of LoRAs, one for each expert, at full strength. The engine knows their files by these names.
 SVI_PRO = (
-    Lora(name="SVI_Wan2.2-I2V-A14B_high_noise_lora_v2.0_pro", strength="1;0"),
-    Lora(name="SVI_Wan2.2-I2V-A14B_low_noise_lora_v2.0_pro", strength="0;1"),
+    Lora(name="svi-pro-high", strength="1;0"),
+    Lora(name="svi-pro-low", strength="0;1"),
 )
-# Lightning's two files, renamed so that a folder can hold both. At half strength for the high-noise expert: at 1.0 it
-# takes the motion that SVI's authors (comfyui.md, issue 35) and their users miss; they recommend 0.5 there and 1.0 for
-# the low-noise expert.
-LIGHTNING_HIGH = "Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1_high_noise_model"
-LIGHTNING_LOW = "Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1_low_noise_model"
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,9 @@ LIGHTNING_4 = Preset(
         sigmas=linear_sigmas(4, shift=5),
         phases=(Phase(expert=Expert.HIGH_NOISE, above=0.9), Phase(expert=Expert.LOW_NOISE, above=0.0)),
     ),
-    loras=(*SVI_PRO, Lora(name=LIGHTNING_HIGH, strength="0.5;0"), Lora(name=LIGHTNING_LOW, strength="0;1")),
+    # Half strength for the high-noise expert: at 1.0 it takes the motion that SVI's authors (comfyui.md, issue 35) and
+    # their users miss; they recommend 0.5 there and 1.0 for the low-noise expert.
+    loras=(*SVI_PRO, Lora(name="lightning-high", strength="0.5;0"), Lora(name="lightning-low", strength="0;1")),
 )
 
 # Wan2GP's eight-step profile for the same LoRAs: first steps with real guidance and without the high-noise LoRA bring
@@ -91,7 +88,7 @@ LIGHTNING_3PHASE = Preset(
             Phase(expert=Expert.LOW_NOISE, above=0.0),
         ),
     ),
-    loras=(*SVI_PRO, Lora(name=LIGHTNING_HIGH, strength="0;1;0"), Lora(name=LIGHTNING_LOW, strength="0;0;1")),
+    loras=(*SVI_PRO, Lora(name="lightning-high", strength="0;1;0"), Lora(name="lightning-low", strength="0;0;1")),
 )
 
 PRESETS = {preset.name: preset for preset in (DEMO, QUALITY, LIGHTNING_4, LIGHTNING_3PHASE)}

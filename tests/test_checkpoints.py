@@ -1,7 +1,8 @@
 """Every way in which people have the weights gives the same network: the file is written here and read back."""
 
 import json
-import weakref
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from engine.text import from_official
 from engine.vae import VAE, VAEConfig
 
 FP8 = torch.float8_e4m3fn
+ROOT = Path(__file__).parents[1]
 DIT = dit_weights()
 VAE_WEIGHTS = vae_weights()
 TEXT = text_weights()
@@ -73,11 +75,12 @@ def test_official_shards(tmp_path):
     assert_loads_dit(folder, DIT, "native safetensors, fp32")
 
 
-def test_config_beside_the_weights_says_what_shapes_cannot(tmp_path):
+@pytest.mark.parametrize("heads", ["num_heads", "num_attention_heads"])
+def test_config_beside_the_weights_says_what_shapes_cannot(tmp_path, heads):
     config = DiTConfig(dim=60, ffn_dim=32, freq_dim=16, heads=5, layers=1, text_dim=8, text_len=32, eps=1e-5)
     weights = dit_weights(config)
     folder = shards(tmp_path / "model", weights, "diffusion_pytorch_model", count=1)
-    (folder / "config.json").write_text(json.dumps({"num_heads": 5, "num_layers": 1, "eps": 1e-5, "text_len": 32}))
+    (folder / "config.json").write_text(json.dumps({heads: 5, "num_layers": 1, "eps": 1e-5, "text_len": 32}))
     assert_loads_dit(folder, weights, "native safetensors, fp32", config)
 
 
@@ -371,34 +374,54 @@ def test_vae_of_any_size_is_recognised_by_its_shapes(config):
     assert config_from(Kind.VAE, "vae.safetensors", shapes, {}) == config
 
 
-@pytest.mark.parametrize("container", ["safetensors", "fp8", "gguf"])
-def test_only_one_tensor_lives_while_they_stream(tmp_path, container):
+LARGE = DiTConfig(dim=1024, ffn_dim=1024, freq_dim=32, heads=8, layers=2, text_dim=64)
+MIB = 2**20
+
+
+STREAM_AND_LOAD = """
+import sys
+from pathlib import Path
+from engine.checkpoints import load_dit, open_checkpoint
+
+def anonymous_kib():  # memory of this process that no file backs
+    return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0])
+
+checkpoint = open_checkpoint(Path(sys.argv[1]))
+before = anonymous_kib()
+streamed = max(anonymous_kib() for _, tensor in checkpoint.tensors())
+before_load = anonymous_kib()
+network = load_dit(Path(sys.argv[1]))
+print((streamed - before) // 1024, (anonymous_kib() - before_load) // 1024)
+"""
+
+
+def test_network_is_never_twice_in_memory(tmp_path):
+    """In a process of its own, where memory that was freed before cannot be used again."""
+    weights = {name: torch.ones(shape) for name, shape in shapes_of(LARGE).items()}
+    stored, scales, _ = eight_bits(weights, FP8)
+    stored |= {f"{layer}.scale_weight": scale for layer, scale in scales.items()}
+    save_file(stored, tmp_path / "wan.safetensors")
+    as_float32 = sum(tensor.numel() * 4 for tensor in weights.values()) // MIB
+    loaded = sum(p.numel() * p.element_size() for p in DiT(LARGE).to_precision(torch.bfloat16).parameters()) // MIB
+    path = str(tmp_path / "wan.safetensors")
+    done = subprocess.run([sys.executable, "-c", STREAM_AND_LOAD, path], cwd=ROOT, check=True, capture_output=True)
+    streaming, loading = (int(number) for number in done.stdout.split())
+    assert as_float32 > 100
+    assert streaming < 30
+    assert loading < loaded + 20
+
+
+@pytest.mark.parametrize("container", ["safetensors", "pth", "gguf"])
+def test_weights_of_the_right_type_stay_in_the_file(tmp_path, container):
+    """They lie in its memory map, so that they cost no memory of their own."""
     path = tmp_path / f"wan.{container}"
     if container == "safetensors":
         save_file(DIT, path)
-    elif container == "fp8":
-        stored, scales, _ = eight_bits(DIT, FP8)
-        save_file(stored | {f"{layer}.scale_weight": scale for layer, scale in scales.items()}, path)
+    elif container == "pth":
+        torch.save(DIT, path)
     else:
-        write_gguf(path, DIT, lambda n, t: gguf.GGMLQuantizationType["Q8_0" if is_matrix(n, t) else "F32"], "wan")
-    previous: weakref.ref[Tensor] | None = None
-    for name, tensor in open_checkpoint(path).tensors():
-        assert previous is None or previous() is None, name
-        previous = weakref.ref(tensor)
-        del tensor
-
-
-def test_weights_of_the_right_type_stay_in_the_memory_map(tmp_path):
-    """A file whose types are wanted as they are costs no memory of its own: its file is all there is."""
-    save_file(cast(DIT, torch.bfloat16), tmp_path / "wan.safetensors")
-    before = anonymous_bytes()
-    network = load_dit(tmp_path / "wan.safetensors", dtype=torch.bfloat16)
-    copied = sum(p.numel() * p.element_size() for p in network.parameters() if p.dtype == torch.float32)
-    assert sum(p.numel() for p in network.parameters() if p.dtype == torch.bfloat16) * 2 > 3 * 2**20
-    assert anonymous_bytes() - before < copied + 2 * 2**20
-
-
-def anonymous_bytes() -> int:
-    """Memory of this process that no file backs."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) * 1024
+        write_gguf(path, DIT, lambda *_: gguf.GGMLQuantizationType.F32, "wan")
+    network = load_dit(path, dtype=torch.float32)
+    lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(path))]
+    maps = [range(*(int(number, 16) for number in line.split()[0].split("-"))) for line in lines]
+    assert all(any(parameter.data_ptr() in held for held in maps) for parameter in network.parameters())

@@ -97,7 +97,9 @@ def test_official_layout(tmp_path):
         Part.LIGHTNING_HIGH: f"{seko}/high_noise_model.safetensors",
         Part.LIGHTNING_LOW: f"{seko}/low_noise_model.safetensors",
     }
-    assert load_dit(find_models(tmp_path).path(Part.HIGH_NOISE)).config == SIZES
+    found = find_models(tmp_path)
+    assert (found.missing, found.unusable) == ((), ())
+    assert load_dit(found.path(Part.HIGH_NOISE)).config == SIZES
 
 
 def test_diffusers_layout(tmp_path):
@@ -183,6 +185,14 @@ def test_file_that_cannot_be_used_is_told_with_its_reason(tmp_path):
     assert "cut short" in reasons[cut]
     assert "neither its name nor its folder's says high or low" in reasons[nameless]
     assert "conv2.bias" in reasons[incomplete]
+
+
+def test_loras_of_other_models_are_not_taken(tmp_path):
+    put(tmp_path / "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors", LORA)
+    put(tmp_path / "SVI_Wan2.2-I2V-A14B_high_noise_lora_v2.0.safetensors", LORA)
+    put(tmp_path / "lightx2v_rank64.safetensors", LORA)
+    put(tmp_path / "svi_pro_high_lightning.safetensors", {"x": torch.zeros(1)})
+    assert paths(tmp_path) == {}
 
 
 def test_tokenizer_of_another_model_is_not_taken(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from filming import draw, film_plan, window
 from PIL import Image
 
 from storage.database import Database
@@ -21,7 +22,6 @@ from storage.media import Media
 from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage
 from storage.takes import Takes
 from storage.workers import Workers
-from tests.filming import draw, film_plan, window
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LONGTAKE = Path(sys.executable).parent / "longtake"

@@ -1,6 +1,7 @@
 import hashlib
 
 import pytest
+from directing import CLIP, picture, take_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from storage.schema import (
     StoryboardWindow,
     UserError,
 )
-from tests.directing import CLIP, picture, take_of
 
 
 def board(*anchors: int | None) -> Storyboard:

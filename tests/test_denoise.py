@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filming import film_plan, window
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -24,7 +25,6 @@ from storage.schema import (
     Solver,
     UserError,
 )
-from tests.filming import film_plan, window
 
 Denoise = Callable[..., Tensor]
 HIGH, LOW = Expert.HIGH_NOISE, Expert.LOW_NOISE

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filming import OTHER_PHOTO, PHOTO, SIZE, draw, film_plan, window
 from safetensors.torch import load_file
 
 from engine.models import ModelShelf
@@ -15,7 +16,6 @@ from engine.segments import write_segment
 from storage.footage import read_comment, read_frames
 from storage.schema import ContinueTake, ContinueVideo, Plan, Progress, Stage
 from storage.timeline import film_frames
-from tests.filming import OTHER_PHOTO, PHOTO, SIZE, draw, film_plan, window
 
 Film = Callable[..., Rendering]
 

@@ -1,6 +1,7 @@
 """Requests to plans, as a person meets them: what is meant, what is continued, what is said back."""
 
 import pytest
+from directing import CLIP, anchors, cameras, filmed, picture, plan_of, request, take_of, timeline
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,6 @@ from storage.schema import (
     UserError,
 )
 from storage.timeline import film_seconds
-from tests.directing import CLIP, anchors, cameras, filmed, picture, plan_of, request, take_of, timeline
 
 FILM = plan_of("10 s: a dog runs on the beach, then it digs a hole, slow zoom out", seed=11)
 TAKE = take_of(filmed(FILM))

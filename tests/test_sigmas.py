@@ -114,7 +114,7 @@ def test_a_preset_gives_each_step_its_expert(name: str, steps: int, experts: lis
 
 def test_each_expert_of_the_model_has_its_svi_lora() -> None:
     for preset in (PRESETS["quality"], PRESETS["lightning"], PRESETS["lightning-3phase"]):
-        svi = [lora.strength for lora in preset.loras if lora.name.startswith("SVI")]
+        svi = [lora.strength for lora in preset.loras if lora.name.startswith("svi")]
         assert svi == ["1;0", "0;1"]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 import pytest
+from directing import anchors, cameras, plan_of, timeline
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from planner.rules import GOES_ON, RuleDirector
 from planner.story import read_story, take_length
 from storage.schema import UserError
 from storage.timeline import WINDOW_SECONDS, film_seconds, window_at
-from tests.directing import anchors, cameras, plan_of, timeline
 
 
 @dataclass(frozen=True)

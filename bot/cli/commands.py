@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue, ValidationError
 
@@ -130,15 +131,22 @@ def worker(options: Options) -> int:
     os.execv(sys.executable, [sys.executable, "-m", "engine", "work", *idle])
 
 
+def models(options: Options) -> int:
+    """List the files of the 14 B model, or download them."""
+    if options.action == "get":
+        os.execv(sys.executable, [sys.executable, "-m", "engine", "get", options.set])
+    listed = ask_engine("models")
+    if options.json:
+        return answer(listed)
+    display.models(listed)
+    return 0
+
+
 def doctor(options: Options) -> int:
-    """Say what is here. Only the engine knows what a GPU is, so it is asked, in a process of its own."""
+    """Say what is here."""
     chosen = settings()
     studio = Studio(chosen)
-    asked = subprocess.run([sys.executable, "-m", "engine", "facts"], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        last_line = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise WorkerFailed(f"The engine does not start: {last_line}")
-    engine = json.loads(asked.stdout)
+    engine = ask_engine("facts")
     model = studio.preset.model
     ready = any(name.split()[0] == model for name in engine["models"])
     facts = {
@@ -203,6 +211,16 @@ def wish(options: Options) -> Wish:
     return Wish(text=getattr(options, "story", ""), requester=getpass.getuser(), **given)
 
 
+def ask_engine(question: str) -> dict[str, Any]:
+    """What the engine says. Only it may import torch, so it is asked in a process of its own."""
+    asked = subprocess.run([sys.executable, "-m", "engine", question], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        last_line = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise WorkerFailed(f"The engine does not start: {last_line}")
+    said: dict[str, Any] = json.loads(asked.stdout)
+    return said
+
+
 def settings() -> BotSettings:
     """The settings of this folder."""
     try:
@@ -240,5 +258,6 @@ COMMANDS = {
     "cancel": cancel,
     "show": show,
     "worker": worker,
+    "models": models,
     "doctor": doctor,
 }

@@ -1,6 +1,7 @@
 """Answers as text for a terminal. What a script reads goes to stdout, everything else to stderr."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -112,6 +113,18 @@ def plan(made: Plan, frames: int) -> None:
         table.add_row(name, value)
     stdout.print()
     stdout.print(table)
+
+
+def models(listed: dict[str, Any]) -> None:
+    """What lies in the models folder, part by part."""
+    rows: dict[str, str] = dict(listed["found"])
+    rows |= dict.fromkeys(listed["missing"], "MISSING")
+    rows |= dict.fromkeys(listed["optional"], "not here, and not needed")
+    facts(rows)
+    for line in listed["unusable"]:
+        stdout.print(f"cannot be used: {line}", markup=False)
+    if listed["missing"]:
+        stdout.print("\nlongtake models get svi2pro downloads what is missing.")
 
 
 def facts(rows: dict[str, str]) -> None:

@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("file", type=Path, metavar="FILE")
     worker = commands.add_parser("worker", help="render jobs until it is stopped")
     worker.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
+    models = command("models", "list the files of the 14 B model that are here and that are missing, or get them")
+    models.add_argument("action", nargs="?", choices=["get"], metavar="get", help="download what is missing")
+    models.add_argument("set", nargs="?", default="svi2pro", metavar="SET", help="svi2pro")
     command("doctor", "say what is installed, which models are found, and what will run where")
     return top
 
