@@ -40,6 +40,7 @@ class Wish:
     seconds: float | None = None
     size: tuple[int, int] | None = None
     seed: int | None = None
+    preset: str | None = None  # a way to film; None is the studio's own
     take: int | None = None  # the take that is answered; None is the channel's last one
     message: str | None = None
 
@@ -130,7 +131,8 @@ class Studio:
 
     def _proposal(self, wish: Wish, kind: IntentKind, context: Context, parent: Take | None = None) -> Proposal:
         request, notes = self._request(wish)
-        direction = direct(request, context, self.preset, _new_seed(), kind=kind)
+        preset = find_preset(wish.preset) if wish.preset else self.preset
+        direction = direct(request, context, preset, _new_seed(), kind=kind)
         assert direction.plan is not None, "to film and to continue give a plan"
         self._require_length(direction.plan.new_seconds)
         errand = self._errand(wish, parent=parent.id if parent else None)

@@ -109,9 +109,8 @@ class ModelShelf:
             raise UserError(f"The model {name} is not installed: there is no {folders[0] / 'config.json'}.")
         found = self.found()
         if found.missing:
-            raise UserError(
-                f"The model {name} is not complete: no {', no '.join(found.missing)} in {self._models_dir}."
-            )
+            missing = "; ".join(found.missing)
+            raise UserError(f"The model {name} is not complete. Missing in {self._models_dir}: {missing}.")
         return self._as_found(found)
 
     def find_lora(self, name: str) -> Path:

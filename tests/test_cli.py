@@ -272,6 +272,7 @@ WRONG = {
     "a size that is none": ["make", "x", "--image", "photo.png", "--size", "big"],
     "a seed below zero": ["make", "x", "--image", "photo.png", "--seed", "-1"],
     "a picture that is not there": ["make", "end on picture 3", "--image", "photo.png"],
+    "an unknown preset": ["make", "x", "--image", "photo.png", "--preset", "fast"],
     "nothing to continue": ["continue", "x"],
     "an unknown take": ["continue", "x", "--take", "12"],
     "an unknown take again": ["again", "--take", "12"],

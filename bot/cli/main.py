@@ -97,6 +97,7 @@ def _numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seconds", type=float, metavar="N", help="length (default: what the story needs)")
     command.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: the picture's aspect)")
     command.add_argument("--seed", type=int, metavar="N", help="same seed, same video (default: a new one)")
+    command.add_argument("--preset", metavar="NAME", help="demo, quality, lightning or lightning-3phase")
 
 
 def _output(command: argparse.ArgumentParser) -> None:
