@@ -13,6 +13,7 @@ from engine.condition import condition, network_input, window_noise
 from engine.dit import NAG, TextContext
 from engine.folder import Handover
 from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
+from engine.magcache import Branch, MagCache, Turn
 from engine.models import Models
 from engine.samplers import sample
 from storage.schema import Expert, GuidanceRule, Phase, Sampling, Window
@@ -24,18 +25,19 @@ def denoise(
     """Latents of one window, from noise of its own: [B, 16, 21, h, w]. Both experts share one trajectory."""
     given = condition(handover.anchor, handover.tail)
     noise = window_noise(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])).to(given)
-    guide = Guide(window, given, sampling, models)
+    guide = Guide(window, given, sampling, models, MagCache.of(sampling))
     return sample(sampling.solver, guide.velocity, noise, sampling.sigmas, on_step)
 
 
 @dataclass
 class Guide:
-    """The velocity of one window, for any sampler. What it remembers (texts, momenta, steps) dies with the window."""
+    """The velocity of one window, for any sampler. What it remembers (texts, momenta, cache) dies with the window."""
 
     window: Window
     given: Tensor  # the condition: [B, 20, T, h, w]
     sampling: Sampling
     models: Models
+    cache: MagCache | None = None
     step: int = 0  # from 0
     texts: dict[tuple[Expert, str, tuple[float, ...]], TextContext] = field(default_factory=dict)
     momenta: dict[Expert, Momentum] = field(default_factory=dict)
@@ -61,16 +63,25 @@ class Guide:
                 self.texts[key] = network.encode_text(self.models.text(prompt))
             return self.texts[key]
 
+        def predict(
+            branch: Branch, context: TextContext, skip_blocks: tuple[int, ...] = (), nag: NAG | None = None
+        ) -> Tensor:
+            if self.cache is not None:
+                turn = Turn(self.step, branch, phase.expert, strengths, skip_blocks)
+                return self.cache.predict(network, turn, inputs, sigma, context, nag)
+            velocity: Tensor = network(inputs, sigma, context, skip_blocks, nag)
+            return velocity
+
         positive_text, nag = text(window.prompt), None
         if sampling.nag is not None:
             positive_text = positive_text.with_negative(text(window.negative))
             nag = NAG(**sampling.nag.model_dump())
-        positive: Tensor = network(inputs, sigma, positive_text, nag=nag)
+        positive = predict(Branch.POSITIVE, positive_text, nag=nag)
         if phase.guidance == 1:
             return positive
         skipped = sampling.skip_layers
         left_out = skipped.blocks if skipped and skipped.covers(self.step, sampling.steps) else ()
-        negative = network(inputs, sigma, text(window.negative), skip_blocks=left_out)
+        negative = predict(Branch.NEGATIVE, text(window.negative), left_out)
         return self._combined(phase, positive, negative)
 
     def _combined(self, phase: Phase, positive: Tensor, negative: Tensor) -> Tensor:

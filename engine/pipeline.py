@@ -4,7 +4,7 @@ Legend: B batch (1), T latent frames, h w latent height and width, F frames, H W
 pixels [B, 3, F, H, W] in [-1, 1].
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.condition import tail_of
+from engine.decode import Decode, decode_with_what_fits
 from engine.denoise import denoise
 from engine.folder import Handover, WorkFolder
 from engine.models import Models
@@ -56,7 +57,7 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
             handover = Handover(encode_picture(folder.media(window.anchor), plan.size, models), handover.tail)
         latents = denoise(window, handover, plan.sampling, models, partial(report, Stage.DENOISING))
         report(Stage.DECODING, plan.sampling.steps)
-        write_segment(shown_frames(latents, handover, models), plan.size, folder.segment(number))
+        write_window(latents, handover, models, plan.size, folder.segment(number))
         handover = Handover(handover.anchor, tail_of(latents))
         folder.finish(number, handover)
         report(Stage.FILMED, plan.sampling.steps)
@@ -93,13 +94,25 @@ def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
     return models.vae.encode(picture_to_pixels(load_picture(path), size).to(models.device))
 
 
-def shown_frames(latents: Tensor, handover: Handover, models: Models) -> Iterator[Frames]:
-    """The frames of a window that the film shows, as they are decoded: chunks of [F, H, W, 3].
+def write_window(latents: Tensor, handover: Handover, models: Models, size: Size, path: Path) -> None:
+    """Decode a window's latents [B, 16, T, h, w] and encode what the film shows of it to `path`, chunk by chunk.
+
+    A segment appears whole or not at all, so one that ran out of memory is simply written again.
+    """
+
+    def write(decode: Decode) -> int:
+        return write_segment(shown_frames(decode(latents), handover), size, path)
+
+    decode_with_what_fits(models.vae, models.latents_per_call, write)
+
+
+def shown_frames(chunks: Iterable[Tensor], handover: Handover) -> Iterator[Frames]:
+    """The frames of a window that the film shows, as they are decoded: [B, 3, F, H, W] -> chunks of [F, H, W, 3].
 
     A window that continues something begins with 5 frames that were shown before.
     """
     frames_to_drop = 0 if handover.tail is None else DROPPED_FRAMES
-    for pixels in models.vae.decode(latents, models.latents_per_call):
+    for pixels in chunks:
         dropped = min(frames_to_drop, pixels.shape[2])
         frames_to_drop -= dropped
         if dropped < pixels.shape[2]:

@@ -16,6 +16,8 @@ from storage.timeline import DROPPED_FRAMES, FPS, film_frames
 MediaId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]  # SHA-256 of the file's bytes
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
+MAGCACHE_STEPS = 50  # at most; its ratios were measured over 40
+
 
 class Value(BaseModel):
     """A frozen value that refuses unknown fields."""
@@ -209,6 +211,16 @@ class SkipLayers(Value):
         return int(self.start * steps) <= step < int(self.stop * steps)
 
 
+class MagCacheSettings(Value):
+    """Step skipping, see engine/magcache.py: about `speed` times fewer runs of the network, for a film that is close.
+
+    The first steps, up to and with the one at the share `start` of all, are computed in any case.
+    """
+
+    speed: Annotated[float, Field(ge=1.5, le=2.5, multiple_of=0.25)] = 1.75
+    start: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class Sampling(Value):
     """How a window is denoised.
 
@@ -223,6 +235,7 @@ class Sampling(Value):
     zero_steps: Annotated[int, Field(ge=0)] = 0  # CFG-Zero: this many first steps have no velocity
     skip_layers: SkipLayers | None = None
     nag: NAG | None = None
+    magcache: MagCacheSettings | None = None
 
     @model_validator(mode="after")
     def _falls(self) -> "Sampling":
@@ -234,6 +247,12 @@ class Sampling(Value):
             raise ValueError(f"the last phase must reach down to 0, got {thresholds[-1]}")
         return self
 
+    @model_validator(mode="after")
+    def _few_enough_to_skip(self) -> "Sampling":
+        if self.magcache and self.steps > MAGCACHE_STEPS:
+            raise ValueError(f"MagCache is for at most {MAGCACHE_STEPS} steps, got {self.steps}")
+        return self
+
     @property
     def steps(self) -> int:
         """Network evaluations along the grid, one between two sigmas."""
@@ -241,7 +260,7 @@ class Sampling(Value):
 
 
 class Lora(Value):
-    """A LoRA by name. Its strength is written as in engine/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step."""
+    """A LoRA by name. Its strength, as in engine/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[^/\\.][^/\\]*$")]
     strength: Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")] = "1"
