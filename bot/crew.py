@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from storage.workers import Workers
@@ -10,8 +11,20 @@ from storage.workers import Workers
 STARTING_SECONDS = 60.0  # for how long a worker that was started counts as alive before it has signed in
 
 
+MOST_FAILURES = 3  # of workers one after the other, before it is no accident
+WRONG_SETTINGS = 2  # exit code of a worker that will never start
+
+
 class WorkerFailed(Exception):
-    """A worker that was started has ended without taking up its job."""
+    """No worker can be kept alive; the text says why, to a person."""
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A worker of ours: its process, and the name under which it is signed in."""
+
+    process: subprocess.Popen[bytes]
+    name: str
 
 
 class Crew:
@@ -20,17 +33,29 @@ class Crew:
     def __init__(self, workers: Workers, data_dir: Path) -> None:
         self._workers = workers
         self._log = data_dir / "worker.log"
-        self._started: subprocess.Popen[bytes] | None = None
+        self._started: _Started | None = None
+        self._failures = 0
 
     def ensure(self) -> None:
         """Start a worker unless one lives. Of several processes that try at once, one starts it."""
-        if self._started is not None and (code := self._started.poll()) not in (None, 0):
-            raise WorkerFailed(f"The worker ended with exit code {code}; {self._log} says why.")
+        self._bury()
         name = f"started-{uuid.uuid4().hex[:8]}"
         if not self._workers.sign_in_alone(name, STARTING_SECONDS):
             return
         command = [sys.executable, "-m", "engine", "work", "--until-idle", "--name", name]
         with self._log.open("ab") as log:
-            self._started = subprocess.Popen(
+            process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._started = _Started(process, name)
+
+    def _bury(self) -> None:
+        """Sign a worker out that cannot do so itself any more. One that died by accident is followed by another."""
+        if self._started is None or (code := self._started.process.poll()) is None:
+            return
+        self._workers.sign_out(self._started.name)
+        self._started = None
+        self._failures += code != 0
+        if code == WRONG_SETTINGS or self._failures == MOST_FAILURES:
+            last_line = (self._log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+            raise WorkerFailed(f"The worker does not stay alive: {last_line.removeprefix('longtake: ')}")

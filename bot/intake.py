@@ -24,7 +24,7 @@ class Intake:
 
     def picture(self, path: Path) -> Image:
         """Keep a picture: upright, as plain RGB without metadata, at most 2560 pixels long."""
-        with _named(path):
+        with named(path):
             picture = load_picture(path, self._most_pixels)
         picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         png = BytesIO()
@@ -34,20 +34,20 @@ class Intake:
 
     def clip(self, path: Path, keep_frames: int | None) -> Clip:
         """Keep a video that is to be continued, as it is."""
-        with _named(path):
+        with named(path):
             facts = probe(path)
             kept = kept_frames(facts.frames, keep_frames)
         if kept < SHORTEST_CLIP:
-            raise UserError(f"{path.name} is too short to continue: {kept} frames, {SHORTEST_CLIP} are needed.")
+            raise UserError(f"{path.name} is too short to continue: it needs {SHORTEST_CLIP} frames and has {kept}.")
         media = self._media.add_file(path)
         return Clip(media=media, name=path.name, width=facts.width, height=facts.height, seconds=facts.seconds)
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Complaints about a file begin with its name."""
     if not path.is_file():
-        raise UserError(f"There is no file {path}.")
+        raise UserError(f"{path} is not a file." if path.exists() else f"There is no file {path}.")
     try:
         yield
     except UserError as error:

@@ -17,7 +17,7 @@ from storage.database import Database
 from storage.jobs import Jobs
 from storage.media import Media
 from storage.schema import Errand, IntentKind, Job, Plan, Request, Seed, Size, Storyboard, Take, UserError
-from storage.sizes import GRID
+from storage.sizes import GRID, LONGEST_ASPECT
 from storage.takes import Takes
 from storage.timeline import WINDOW_SECONDS, film_seconds
 from storage.workers import Workers
@@ -83,6 +83,7 @@ class Studio:
         """The plan of a take with new seeds."""
         first = self.take(wish)
         plan = reseed(first.plan, _new_seed() if wish.seed is None else _checked_seed(wish.seed))
+        self._require_media(plan)
         note = f"Another take of take {first.id}, with seed {plan.seed}."
         return Proposal(plan, self._errand(wish, parent=first.errand.parent, again_of=first.id), (note,))
 
@@ -135,6 +136,7 @@ class Studio:
         direction = direct(request, context, preset, _new_seed(), kind=kind)
         assert direction.plan is not None, "to film and to continue give a plan"
         self._require_length(direction.plan.new_seconds)
+        self._require_media(direction.plan)
         errand = self._errand(wish, parent=parent.id if parent else None)
         return Proposal(direction.plan, errand, (*notes, *direction.notes))
 
@@ -170,6 +172,11 @@ class Studio:
         if seconds > longest + WINDOW_SECONDS:
             raise UserError(f"The story needs {seconds:.0f} seconds of film: {longest:g} at most, please.")
 
+    def _require_media(self, plan: Plan) -> None:
+        """What a plan films from may have been deleted since it was filmed."""
+        if not all(self.media.has(media) for media in plan.media):
+            raise UserError("A file that the film needs is not in the media store any more.")
+
     def _errand(self, wish: Wish, parent: int | None = None, again_of: int | None = None) -> Errand:
         return Errand(
             channel=wish.channel, requester=wish.requester, parent=parent, again_of=again_of, message=wish.message
@@ -202,6 +209,8 @@ def _checked_size(size: tuple[int, int] | None) -> tuple[Size | None, tuple[str,
         raise UserError(
             f"A size of {size[0]}x{size[1]} cannot be filmed: each side has {SHORTEST_SIDE} to {LONGEST_SIDE} pixels."
         )
+    if max(size) > LONGEST_ASPECT * min(size):
+        raise UserError(f"A size of {size[0]}x{size[1]} is too narrow to film: at most {LONGEST_ASPECT} : 1, please.")
     width, height = (round(side / GRID) * GRID for side in size)
     fits = Size(width=width, height=height)
     if (width, height) == size:

@@ -76,6 +76,8 @@ def work(settings: EngineSettings, name: str, *, until_idle: bool) -> None:
 def facts(settings: EngineSettings) -> dict[str, str | list[str]]:
     """What this machine would run: versions, device, precision and the models that are found."""
     device = choose_device(settings)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     shelf = ModelShelf(settings, device, choose_dtype(settings, device))
     memory = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB" if device.type == "cuda" else ""
     return {

@@ -3,13 +3,19 @@
 import torch
 
 from engine.settings import EngineSettings
+from storage.schema import UserError
 
 
 def choose_device(settings: EngineSettings) -> torch.device:
     """The device that the settings name; "auto" is the first GPU, or the CPU without one."""
     if settings.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(settings.device)
+    device = torch.device(settings.device)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"There is no GPU {settings.device} here: torch {torch.__version__} sees {torch.cuda.device_count()}."
+        )
+    return device
 
 
 def choose_dtype(settings: EngineSettings, device: torch.device) -> torch.dtype:

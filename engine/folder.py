@@ -40,6 +40,12 @@ class Handover:
         partial.replace(path)
 
 
+def belongs_to(root: Path, plan: Plan) -> bool:
+    """Whether a folder is free for a plan: its own, or nobody's."""
+    claim = root / "plan.json"
+    return not claim.exists() or claim.read_text() == plan.model_dump_json()
+
+
 class WorkFolder:
     """Names and keeps the files of one render."""
 
@@ -47,13 +53,12 @@ class WorkFolder:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.windows = len(plan.windows)
-        claim, mine = root / "plan.json", plan.model_dump_json()
-        if not claim.exists():
-            partial = claim.with_suffix(f".partial-{os.getpid()}")
-            partial.write_text(mine)
-            partial.replace(claim)
-        elif claim.read_text() != mine:
+        if not belongs_to(root, plan):
             raise ValueError(f"{root} holds the windows of another plan")
+        claim = root / "plan.json"
+        partial = claim.with_suffix(f".partial-{os.getpid()}")
+        partial.write_text(plan.model_dump_json())
+        partial.replace(claim)
 
     @property
     def film(self) -> Path:

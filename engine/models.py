@@ -10,12 +10,14 @@ or, for "svi2pro", whatever checkpoints lie in the models folder, in the formats
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -84,7 +86,8 @@ class ModelShelf:
             if self._loaded and self._loaded[0][0] == plan.model:
                 kept = self._loaded[1].vae, self._loaded[1].text
             self._loaded = None  # the old experts go before the new ones come
-            self._loaded = wanted, self._read(self.find(plan.model), wanted[1], kept)
+            with _readable(plan.model):
+                self._loaded = wanted, self._read(self.find(plan.model), wanted[1], kept)
         return self._loaded[1]
 
     def installed(self) -> list[str]:
@@ -92,7 +95,7 @@ class ModelShelf:
         folders = {config.parent.name: config.parent for config in sorted(self._models_dir.glob("*/config.json"))}
         if (DEMO / "config.json").is_file():
             folders.setdefault("demo", DEMO)
-        names = [name if _config(folder)["trained"] else f"{name} (untrained)" for name, folder in folders.items()]
+        names = [name + _state(folder) for name, folder in folders.items()]
         return [*names, *([] if self.found().missing else [SVI2PRO])]
 
     def found(self) -> Found:
@@ -200,6 +203,30 @@ def load_network(network: type[Network], config: DiTConfig | VAEConfig, file: Pa
     loaded = {name: weight.float() for name, weight in load_file(file).items()}
     built.load_state_dict(loaded, strict=True, assign=True)
     return built.eval().requires_grad_(False)
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Whatever is wrong with a model's files is one sentence; too little memory is not their fault."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"The files of the model {name} cannot be read: {reason}.") from error
+
+
+def _state(folder: Path) -> str:
+    """A word on a model with a config.json, for its name: nothing when it is whole and trained."""
+    try:
+        config = _config(folder)
+        files = [*config["experts"].values(), config["vae_file"], config["text"]]
+        if not all((folder / file).exists() for file in files):
+            return " (incomplete)"
+        return "" if config["trained"] else " (untrained)"
+    except (ValueError, KeyError, TypeError):
+        return " (damaged)"
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.folder import belongs_to
 from engine.models import ModelShelf
 from engine.pace import Pace
 from engine.pipeline import render
@@ -27,6 +28,9 @@ from storage.schema import Film, Job, JobState, Plan, Progress, Stage, UserError
 from storage.workers import Workers
 
 log = logging.getLogger("longtake.worker")
+
+
+SWEEP_SECONDS = 3600.0  # no file takes longer to be written
 
 
 class Stopped(Exception):
@@ -54,10 +58,14 @@ class Worker:
         self._sweep()
         with self._beating(self._sign_in):
             while not self.stopping.is_set():
-                job = self.jobs.claim(self.name, self.settings.lease_seconds)
+                try:
+                    job = self.jobs.claim(self.name, self.settings.lease_seconds)
+                except sqlite3.OperationalError:  # a busy or full disk may have room again
+                    log.exception("no job can be claimed")
+                    job = None
                 if job is not None:
                     self.film(job)
-                elif until_idle:
+                elif until_idle and not self.jobs.queue():  # what a dead worker holds is waited for
                     break
                 else:
                     self.stopping.wait(self.settings.poll_seconds)
@@ -114,8 +122,12 @@ class Worker:
 
     def _lay_out(self, plan: Plan, folder: Path) -> None:
         """Put the files that the plan names into the work folder, as links."""
+        if not belongs_to(folder, plan):  # of a job of this number in another database
+            shutil.rmtree(folder)
         (folder / "media").mkdir(parents=True, exist_ok=True)
         for media in plan.media:
+            if not self.media.has(media):
+                raise UserError("A file that the film needs is not in the media store any more.")
             link = folder / "media" / media
             if not link.is_symlink():
                 link.symlink_to(self.media.path(media).resolve())
@@ -137,10 +149,13 @@ class Worker:
             log.info("job %d: no longer ours", job.id)
 
     def _sweep(self) -> None:
-        """Remove the work folders of jobs that will never be rendered again."""
-        for folder in self.settings.renders.glob("[0-9]*"):
-            if self.jobs.get(int(folder.name)).state.final:
+        """Remove what nobody needs: folders of jobs that will never be rendered again, and files half written."""
+        folders = list(self.settings.renders.glob("*"))  # first, or a job that comes meanwhile would lose its folder
+        waiting = {str(job.id) for job in self.jobs.queue()}
+        for folder in folders:
+            if folder.name not in waiting:
                 shutil.rmtree(folder, ignore_errors=True)
+        self.media.sweep(older_than=SWEEP_SECONDS)
 
     def _folder(self, job: int) -> Path:
         return self.settings.renders / str(job)

@@ -38,6 +38,10 @@ class Media:
         """Keep `data` as a file."""
         return self._add(io.BytesIO(data))
 
+    def has(self, media: MediaId) -> bool:
+        """Whether the file is there."""
+        return self._place(media).is_file()
+
     def path(self, media: MediaId) -> Path:
         """Where the file is, to be read and never written."""
         place = self._place(media)

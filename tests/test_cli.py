@@ -278,6 +278,13 @@ WRONG = {
     "an unknown take again": ["again", "--take", "12"],
     "a video that is a picture": ["continue", "x", "--video", "photo.png"],
     "an unknown job": ["cancel", "12"],
+    "a job beyond counting": ["cancel", "99999999999999999999999"],
+    "a take beyond counting": ["again", "--take", "99999999999999999999"],
+    "a story that is no text": ["make", os.fsdecode(b"a \xff dog"), "--image", "photo.png"],
+    "a video onto its own picture": ["make", "x", "--image", "photo.png", "--out", "photo.png"],
+    "a video onto a folder": ["make", "x", "--image", "photo.png", "--out", "."],
+    "a video to where nothing can be": ["make", "x", "--image", "photo.png", "--out", "photo.png/x.mp4"],
+    "a sliver": ["make", "x", "--image", "photo.png", "--size", "64x1920"],
     "a video without a plan": ["show", "photo.png"],
     "no such command": ["fly"],
 }
@@ -334,3 +341,71 @@ def test_help_needs_no_torch():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "bot.studio" in loaded
     assert not {"torch", "transformers", "engine"} & set(loaded)
+
+
+def test_a_film_whose_worker_is_killed_is_finished_by_the_next_one(
+    home: Path, environment: dict[str, str], longtake: Run
+):
+    """The one who asked sees nothing of it but the time that it takes."""
+    command = [LONGTAKE, "make", "the sun sets", "--image", "photo.png", "--seconds", "14", *SMALL, "--json"]
+    asking = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.PIPE, text=True)
+    wait_for((home / "data" / "longtake.db").exists)
+    with Database.open(home / "data" / "longtake.db") as database:
+        jobs = Jobs(database)
+        wait_for(lambda: any(job.progress for job in jobs.recent()))
+        (worker,) = Workers(database).alive()
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            if worker in process.read_bytes().decode(errors="replace"):
+                os.kill(int(process.parent.name), signal.SIGKILL)
+        film = json.loads(asking.communicate(timeout=120)[0])
+        assert (home / film["video"]).is_file()
+        (job,) = jobs.recent()
+        assert (job.state, job.attempts) == (JobState.DONE, 2)
+
+
+def test_a_worker_that_cannot_start_says_why_and_the_job_waits(longtake: Run, environment: dict[str, str], home: Path):
+    environment["LONGTAKE_DEVICE"] = "cuda:7"
+    run = longtake("make", "x", "--image", "photo.png", *SMALL)
+    assert run.returncode == 1
+    assert "There is no GPU cuda:7 here" in run.stderr
+    assert "Job 1 waits for a worker" in run.stderr
+    with Database.open(home / "data" / "longtake.db") as database:
+        assert Jobs(database).get(1).state is JobState.QUEUED
+
+
+def test_left_over_work_folders_stop_nobody(longtake: Run, home: Path):
+    for name in ("999", "12abc", "1"):
+        (home / "data" / "renders" / name).mkdir(parents=True)
+        (home / "data" / "renders" / name / "plan.json").write_text("another plan")
+    assert made(longtake("make", "x", "--image", "photo.png", "--seconds", "5", *SMALL, "--json"))["frames"] == 81
+    assert not any((home / "data" / "renders").iterdir())
+
+
+def test_names_are_text_and_not_markup(longtake: Run, home: Path, database: Database):
+    job = enqueue_slow(home, database)
+    with database.write() as db:
+        db.execute("UPDATE jobs SET errand = json_set(errand, '$.channel', '[/red]') WHERE id = ?", [job])
+    assert "[/red]" in longtake("queue").stdout
+    assert "[/x]" in longtake("history", "--channel", "[/x]").stdout
+
+
+def test_what_was_deleted_cannot_be_continued(longtake: Run, home: Path, database: Database):
+    film = made(longtake("make", "x", "--image", "photo.png", "--seconds", "5", *SMALL, "--json"))
+    taken = made(longtake("again", "--json"))
+    assert (film["video"], taken["video"]) == ("longtake-1.mp4", "longtake-2.mp4")
+    for file in (home / "data" / "media").rglob("*"):
+        if file.is_file():
+            file.unlink()
+    for command in (["continue", "y"], ["again"]):
+        run = longtake(*command)
+        assert run.returncode == 2
+        assert "not in the media store any more" in run.stderr
+    assert len(Jobs(database).recent()) == 2
+
+
+def test_a_database_that_is_none_is_told_in_a_sentence(longtake: Run, home: Path):
+    (home / "data").mkdir()
+    (home / "data" / "longtake.db").write_text("this is no database" * 100)
+    run = longtake("history")
+    assert run.returncode == 2
+    assert run.stderr == "longtake: The database cannot be used: file is not a database.\n"

@@ -98,7 +98,7 @@ def test_each_expert_gets_its_own_file_and_its_own_lora(comfyui: Path):
 def test_a_set_that_is_not_complete_names_what_is_missing(comfyui: Path, tmp_path: Path):
     (tmp_path / "vae").symlink_to(comfyui / "vae")
     with pytest.raises(
-        UserError, match="not complete. Missing in .*: high-noise expert; low-noise expert; text encoder"
+        UserError, match=r"not complete\. Missing in .*: high-noise expert; low-noise expert; text encoder"
     ):
         shelf_of(tmp_path).load(svi2pro())
     with pytest.raises(UserError, match="The model other is not installed"):

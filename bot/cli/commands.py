@@ -5,9 +5,13 @@ import getpass
 import json
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from pydantic import JsonValue, ValidationError
 
 from bot.cli import display
 from bot.crew import WorkerFailed
+from bot.intake import named
 from bot.settings import BotSettings
 from bot.studio import Proposal, Studio, Wish
 from planner.compiler import compile_prompt
@@ -36,11 +41,15 @@ def run(options: Options) -> int:
         return complain(str(error), EXIT_USER_ERROR)
     except WorkerFailed as error:
         return complain(str(error), EXIT_FAILED)
+    except sqlite3.DatabaseError as error:
+        return complain(f"The database cannot be used: {error}.", EXIT_USER_ERROR)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # who reads our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return complain(f"{error.filename} cannot be used: {error.strerror}.", EXIT_USER_ERROR)
 
 
 # ---- the commands ---------------------------------------------------------------------------------------------------
@@ -112,9 +121,8 @@ def cancel(options: Options) -> int:
 
 def show(options: Options) -> int:
     """Show the plan inside a video."""
-    if not options.file.is_file():
-        raise UserError(f"There is no file {options.file}.")
-    comment, frames = read_comment(options.file), probe(options.file).frames
+    with named(options.file):
+        comment, frames = read_comment(options.file), probe(options.file).frames
     try:
         made = Plan.model_validate_json(comment or "")
     except ValidationError as error:
@@ -148,7 +156,7 @@ def doctor(options: Options) -> int:
     studio = Studio(chosen)
     engine = ask_engine("facts")
     model = studio.preset.model
-    ready = any(name.split()[0] == model for name in engine["models"])
+    ready = bool({model, f"{model} (untrained)"} & set(engine["models"]))
     facts = {
         "longtake": version("longtake"),
         "python": sys.version.split()[0],
@@ -173,20 +181,29 @@ def doctor(options: Options) -> int:
 
 def film(studio: Studio, proposal: Proposal, options: Options) -> int:
     """Queue a plan, watch it being filmed, and leave the video where it was asked for."""
+    if options.out:
+        require_free(options.out, [*getattr(options, "images", []), getattr(options, "video", None)])
     if not options.json:
         display.notes(proposal.notes)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     job = studio.submit(proposal)
     try:
         job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=options.json)
     except KeyboardInterrupt:
-        studio.cancel(job.id)
-        return complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED)
+        if studio.jobs.get(job.id).state is not JobState.DONE:
+            studio.cancel(job.id)
+            return complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED)
+        job = studio.jobs.get(job.id)
+    except WorkerFailed as error:
+        return complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED)
     if job.state is not JobState.DONE or job.take is None:
         return complain(f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else "."), EXIT_FAILED)
     take = studio.takes.get(job.take)
-    video = options.out or Path(f"longtake-{take.id}.mp4")
-    video.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(studio.media.path(take.film.video), video)
+    video = options.out or free_name(f"longtake-{take.id}")
+    try:
+        copy_whole(studio.media.path(take.film.video), video)
+    except OSError as error:
+        return complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
     if options.json:
         return answer(
             {
@@ -203,6 +220,37 @@ def film(studio: Studio, proposal: Proposal, options: Options) -> int:
     seconds, windows = take.film.render_seconds, len(take.plan.windows)
     took = f"{display.clock(seconds)}, {seconds / windows:.1f} s a window"
     return say(f"Take {take.id}: {video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
+
+
+def require_free(out: Path, inputs: Sequence[Path | None]) -> None:
+    """Refuse, before anything is filmed, a place at which no video may be put."""
+    if out.exists() and not out.is_file():
+        raise UserError(f"The video cannot be written to {out}: it is no file.")
+    if any(path is not None and path.exists() and out.exists() and out.samefile(path) for path in inputs):
+        raise UserError(f"The video would take the place of {out}, which it is made from.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        probe_file = out.with_name(f".{out.name}.partial")
+        probe_file.touch()
+        probe_file.unlink()
+    except OSError as error:
+        raise UserError(f"The video cannot be written to {out}: {error.strerror}.") from error
+
+
+def free_name(stem: str) -> Path:
+    """A file name that is not taken here."""
+    names = chain([f"{stem}.mp4"], (f"{stem}-{number}.mp4" for number in count(2)))
+    return next(Path(name) for name in names if not Path(name).exists())
+
+
+def copy_whole(source: Path, out: Path) -> None:
+    """Copy a file so that `out` is whole or as it was."""
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.copyfile(source, partial)
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def wish(options: Options) -> Wish:

@@ -32,7 +32,10 @@ def notes(lines: Iterable[str]) -> None:
 
 def watch(jobs: Iterator[Job], place_of: Callable[[int], int | None], *, quiet: bool) -> Job:
     """Show a job until it has ended, as a live bar where the terminal allows one; returns it as it ended."""
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), console=stderr, transient=True, disable=quiet)
+    hidden = quiet or not stderr.is_terminal
+    bar = Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), console=stderr, transient=True, disable=hidden
+    )
     with bar:
         task = bar.add_task("waiting", total=BAR_STEPS)
         for job in jobs:
@@ -79,7 +82,8 @@ def queue(jobs: Iterable[Job], places: dict[int, int | None]) -> None:
     table = _table("job", "channel", "by", "state", "film")
     for job in jobs:
         where = progress_text(job, places[job.id])
-        table.add_row(str(job.id), job.errand.channel, job.errand.requester, where, escape(job.plan.storyboard.title))
+        cells = job.errand.channel, job.errand.requester, where, job.plan.storyboard.title
+        table.add_row(str(job.id), *map(escape, cells))
     stdout.print(table if table.row_count else "Nothing is queued.")
 
 
@@ -90,7 +94,7 @@ def history(tree: Iterable[tuple[int, Take]], channel: str) -> None:
         again = f" (again, of {take.errand.again_of})" if take.errand.again_of else ""
         name = "  " * depth + escape(take.plan.storyboard.title) + again
         table.add_row(str(take.id), f"{take.film.seconds:.2f} s", str(take.windows), str(take.plan.seed), name)
-    stdout.print(table if table.row_count else f"There is no take in {channel} yet.")
+    stdout.print(table if table.row_count else f"There is no take in {escape(channel)} yet.")
 
 
 def plan(made: Plan, frames: int) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-EXIT_USER_ERROR = 2
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+LARGEST = 2**63 - 1  # of what the database counts with
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,10 +22,13 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = parser().parse_args(arguments)
-    from bot.cli.commands import run  # imported here: half a second that --help does not need
+    try:
+        options = parser().parse_args(arguments)
+        from bot.cli.commands import run  # imported here: half a second that --help does not need
 
-    return run(options)
+        return run(options)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     _pictures(further)
     _numbers(further)
     source = further.add_mutually_exclusive_group()
-    source.add_argument("--take", type=int, metavar="N", help="the take to continue (default: the channel's last)")
+    source.add_argument("--take", type=_number, metavar="N", help="the take to continue (default: the channel's last)")
     source.add_argument("--video", type=Path, metavar="FILE", help="the video file to continue")
     further.add_argument(
         "--keep-frames", type=int, metavar="N", help="of --video, at 16 fps: N the first N, -N all but the last N"
@@ -56,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     _output(further)
 
     again = command("again", "film the same plan with new seeds")
-    again.add_argument("--take", type=int, metavar="N", help="the take to film again (default: the channel's last)")
+    again.add_argument("--take", type=_number, metavar="N", help="the take to film again (default: the channel's last)")
     again.add_argument("--seed", type=int, metavar="N", help="seed of the new take")
     _output(again)
 
@@ -70,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     history = command("history", "list the takes of a channel, each under the one that it continues")
     _channel(history)
     cancel = command("cancel", "cancel a job")
-    cancel.add_argument("job", type=int, metavar="ID")
+    cancel.add_argument("job", type=_number, metavar="ID")
     show = command("show", "show the plan inside a video that Longtake made")
     show.add_argument("file", type=Path, metavar="FILE")
     worker = commands.add_parser("worker", help="render jobs until it is stopped")
@@ -83,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _story(command: argparse.ArgumentParser) -> None:
-    command.add_argument("story", metavar="STORY", help="what should happen, as you would say it")
+    command.add_argument("story", type=_text, metavar="STORY", help="what should happen, as you would say it")
 
 
 def _pictures(command: argparse.ArgumentParser) -> None:
@@ -106,7 +110,19 @@ def _output(command: argparse.ArgumentParser) -> None:
 
 
 def _channel(command: argparse.ArgumentParser, default: str | None = "cli") -> None:
-    command.add_argument("--channel", default=default, metavar="NAME", help="whose history it belongs to")
+    command.add_argument("--channel", type=_text, default=default, metavar="NAME", help="whose history it belongs to")
+
+
+def _text(value: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise argparse.ArgumentTypeError("this is no UTF-8 text")
+    return value
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\d{1,19}", text) or int(text) > LARGEST:
+        raise argparse.ArgumentTypeError(f"a number is needed, not {text!r}")
+    return int(text)
 
 
 def _size(text: str) -> tuple[int, int]:
