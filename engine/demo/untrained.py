@@ -44,7 +44,7 @@ def write_untrained(folder: Path, seed: int = 0, dit: DiTConfig = DIT, vae: VAEC
 
 
 def _write_text_encoder(folder: Path, width: int) -> None:
-    from transformers import UMT5Config, UMT5EncoderModel  # noqa: PLC0415  imported here because it takes seconds
+    from transformers import UMT5Config, UMT5EncoderModel
 
     folder.mkdir(exist_ok=True)
     tokenizer = byte_tokenizer()

@@ -1,0 +1,138 @@
+"""What happens in a clip, measured in its pixels.
+
+F frames; pixels are [3, F, H, W] in [0, 1]
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.demo.film import PAN, TILT, ZOOM_IN, ZOOM_OUT
+from engine.demo.stage import FPS, HEIGHT, WIDTH
+
+LUMA = (0.299, 0.587, 0.114)
+GAP = 8  # frames between two pictures whose movement is measured
+
+
+def luminance(pixels: Tensor) -> Tensor:
+    """[3, F, H, W] -> [F, H, W]"""
+    return torch.einsum("c,cfhw->fhw", torch.tensor(LUMA), pixels)
+
+
+def movement(first: Tensor, second: Tensor) -> Tensor:
+    """How the camera moved between two pictures: right and down in pixels, and the logarithm of its zoom. [H, W] each
+
+    The best similarity of the middle parts by Gauss and Newton, from coarse to fine.
+    """
+    height, width = first.shape
+    found = torch.zeros(3)
+    for scale in (8, 4, 2):
+        a, b = (F.avg_pool2d(image[None, None], scale) for image in (first, second))
+        rows, columns = a.shape[-2:]
+        y, x = torch.meshgrid(
+            torch.arange(rows) + 0.5 - rows / 2, torch.arange(columns) + 0.5 - columns / 2, indexing="ij"
+        )
+        for _ in range(12):
+            zoom = math.exp(-float(found[2]))  # a point of `second` is seen at x * zoom + shift in `first`
+            u = x * zoom + float(found[0]) / scale
+            v = y * zoom + float(found[1]) / scale
+            grid = torch.stack([u / columns * 2, v / rows * 2], dim=-1)[None]
+            seen = F.grid_sample(a, grid, align_corners=False, padding_mode="border")[0, 0]
+            inside = ((u.abs() < columns / 2 - 1) & (v.abs() < rows / 2 - 1)).float()
+            dx = torch.zeros_like(seen)
+            dy = torch.zeros_like(seen)
+            dx[:, 1:-1] = (seen[:, 2:] - seen[:, :-2]) / 2
+            dy[1:-1] = (seen[2:] - seen[:-2]) / 2
+            slopes = torch.stack([dx, dy, -(dx * x + dy * y)], dim=-1).flatten(0, 1)
+            error = (b[0, 0] - seen).flatten()
+            weight = inside.flatten() / (error.abs() + 0.05)
+            normal = slopes.T @ (slopes * weight[:, None]) + 1e-6 * torch.eye(3)
+            change = torch.linalg.solve(normal, slopes.T @ (weight * error))
+            found = found + change * torch.tensor([scale, scale, 1.0]) * torch.tensor([zoom, zoom, 1.0])
+    return found if found.isfinite().all() and found.abs().max() < max(height, width) else torch.zeros(3)
+
+
+def camera_path(pixels: Tensor) -> Tensor:
+    """Movement of the whole clip, as `movement` counts it. [3]"""
+    grey = luminance(pixels)
+    # local contrast, so that a change of light is no movement
+    grey = grey - F.avg_pool2d(grey[:, None], 31, 1, 15)[:, 0]
+    return torch.stack([movement(grey[i], grey[i + GAP]) for i in range(0, len(grey) - GAP, GAP)]).sum(0)
+
+
+def camera_move(pixels: Tensor) -> str:
+    """Which of the seven moves a clip shows."""
+    right, down, zoom = camera_path(pixels).tolist()
+    seconds = (pixels.shape[1] - 1) / FPS
+    shares = {
+        "right": right / (PAN * WIDTH * seconds), "left": -right / (PAN * WIDTH * seconds),
+        "down": down / (TILT * HEIGHT * seconds), "up": -down / (TILT * HEIGHT * seconds),
+        "in": zoom / (ZOOM_IN * seconds), "out": -zoom / (ZOOM_OUT * seconds),
+    }  # fmt: skip
+    best = max(shares, key=lambda move: shares[move])
+    return best if shares[best] > 0.35 else "still"
+
+
+def signal(effect: str, pixels: Tensor) -> Tensor:
+    """What an effect changes, in every frame. [F]"""
+    if effect in ("warm", "cool"):
+        return (pixels[0] - pixels[2]).mean((1, 2))
+    if effect == "grey":
+        return (pixels.amax(0) - pixels.amin(0)).mean((1, 2))
+    if effect == "snow":
+        return specks(pixels)
+    return luminance(pixels).mean((1, 2))
+
+
+def specks(pixels: Tensor) -> Tensor:
+    """Share of pixels that are much brighter than their surroundings. [F]"""
+    grey = luminance(pixels)[:, None]
+    patches = F.unfold(F.pad(grey, (3, 3, 3, 3), mode="reflect"), 7)
+    middle = patches.median(1).values.view_as(grey)
+    bright: Tensor = (grey - middle > 0.12).float().mean((1, 2, 3))
+    return bright
+
+
+def happened(effect: str, pixels: Tensor) -> bool:
+    """Whether night, day or snow came between the start and the end of a clip."""
+    values = signal(effect, pixels)
+    before, after = values[:6].mean().item(), values[-12:].mean().item()
+    if effect == "night":
+        return after < 0.72 * before
+    if effect == "day":
+        return after > 1.12 * before or (after - before) > 0.06
+    if effect == "snow":
+        return after - before > 0.015
+    raise ValueError(f"no measure for {effect!r}")
+
+
+def onset(effect: str, pixels: Tensor, ramp_seconds: float) -> float:
+    """When an effect begins, in seconds: half of it is reached half a ramp later."""
+    values = signal(effect, pixels)
+    before, after = values[4:10].mean(), values[-4:].mean()
+    share = (values - before) / (after - before + 1e-9)
+    reached = (share > 0.5).nonzero()
+    frame = int(reached[0]) if len(reached) else len(values)
+    return frame / FPS - ramp_seconds / 2
+
+
+def lab(pixels: Tensor) -> Tensor:
+    """Mean CIE Lab colour of a clip, D65. [3]"""
+    linear = torch.where(pixels > 0.04045, ((pixels + 0.055) / 1.055) ** 2.4, pixels / 12.92)
+    matrix = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = torch.einsum("ij,jfhw->ifhw", matrix, linear) / torch.tensor([0.9505, 1.0, 1.089])[:, None, None, None]
+    f = torch.where(xyz > 0.008856, xyz.clamp_min(1e-9) ** (1 / 3), 7.787 * xyz + 16 / 116)
+    return torch.stack([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])]).mean((1, 2, 3))
+
+
+def sharpness(pixels: Tensor) -> float:
+    """Mean absolute difference of neighbouring pixels' luminance."""
+    grey = luminance(pixels)
+    return float(grey.diff(dim=1).abs().mean() + grey.diff(dim=2).abs().mean())
+
+
+def change(pixels: Tensor) -> Tensor:
+    """Mean absolute difference of each frame to the one before. [F - 1]"""
+    return pixels.diff(dim=1).abs().mean((0, 2, 3))

@@ -1,0 +1,236 @@
+"""Train the demonstration model's VAE: single pictures first, then clips, at the end whole windows.
+
+    torchrun --nproc_per_node=2 -m engine.demo.train_vae --data .train/data --out $OUT --minutes 7
+
+The loss is the difference of pixels and of their slopes; every latent channel is held at mean 0 and variance 1, with a
+little noise on top, in place of a variational posterior. A part of every
+batch is decoded from latents that were shifted and scaled: they must give the shifted and scaled picture, so that the
+network that animates latents finds movement simple.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from engine.demo import fast
+from engine.demo.clips import Projector, film_to
+from engine.demo.config import VAE_SIZES
+from engine.demo.film import Film
+from engine.demo.muon import Muon
+from engine.demo.stage import FILM, WINDOW
+from engine.demo.training import Average, Clock, Crew, films, no_tokens, projector, psnr, sheet, warm_then_fall
+from engine.vae import VAE, VAEConfig
+
+LATENT_NOISE = 0.08  # added to latents of about unit variance, so that the decoder forgives small errors
+SCALE_WEIGHT = 0.1
+# progress up to which a stage lasts, frames of a clip, height and width of its crop
+STAGES = ((0.36, 1, 144, 256), (0.74, 17, 112, 160), (1.0, WINDOW, 80, 96))
+
+
+def clips(batch: Tensor, length: int, height: int, width: int) -> Tensor:
+    """A random crop of the same place in every clip. [B, 3, F, H, W] -> [B, 3, length, height, width]"""
+    top = int(torch.randint(batch.shape[3] - height + 1, ()))
+    left = int(torch.randint(batch.shape[4] - width + 1, ()))
+    return batch[:, :, :length, top : top + height, left : left + width]
+
+
+def moved(x: Tensor, theta: Tensor) -> Tensor:
+    """Shift and scale every frame. x: [B, C, T, H, W], theta: [B, 2, 3]"""
+    frames = rearrange(x, "b c t h w -> b (c t) h w").float()
+    grid = F.affine_grid(theta, list(frames.shape), align_corners=False)
+    out = F.grid_sample(frames, grid, padding_mode="reflection", align_corners=False)
+    return rearrange(out, "b (c t) h w -> b c t h w", c=x.shape[1])
+
+
+def losses(vae: VAE, pixels: Tensor, moved_share: float) -> tuple[Tensor, Tensor]:
+    """The loss, and the mean squared error of pixels. pixels: [B, 3, F, H, W]"""
+    batch = pixels.shape[0]
+    mean, _ = vae.encode_distribution(pixels, latents_per_call=pixels.shape[2])
+    latents = mean + torch.randn_like(mean) * LATENT_NOISE
+    some = int(batch * moved_share)
+    if some:
+        theta = torch.zeros(some, 2, 3, device=pixels.device)
+        scale = torch.empty(some, device=pixels.device).uniform_(0.75, 1.2)
+        theta[:, 0, 0] = theta[:, 1, 1] = scale
+        theta[:, :, 2].uniform_(-0.1, 0.1)
+        latents = torch.cat([moved(latents[:some], theta), latents[some:]])
+        pixels = torch.cat([moved(pixels[:some], theta), pixels[some:]])
+    error = vae.reconstruct(latents) - pixels
+    squared = error.square().mean()
+    slopes = (error.diff(dim=3).square() + 1e-4).sqrt().mean() + (error.diff(dim=4).square() + 1e-4).sqrt().mean()
+    steps = (error.diff(dim=2).square() + 1e-4).sqrt().mean() if error.shape[2] > 1 else 0.0
+    axes = (0, 2, 3, 4)
+    scale_error = mean.mean(axes).square().mean() + (mean.std(axes) - 1).square().mean()
+    loss = (
+        (error.square() + 4e-4).sqrt().mean() + 3 * squared + 0.5 * slopes + 0.25 * steps + SCALE_WEIGHT * scale_error
+    )
+    return loss, squared
+
+
+@torch.no_grad()
+def examine(vae: VAE, pixels: Tensor, crew: Crew) -> tuple[Tensor, Tensor]:
+    """Latents (not normalised) and PSNR of each frame, with the means of the posterior. pixels: [B, 3, F, H, W]"""
+    latents, quality = [], []
+    for clip in torch.split(pixels, 4):
+        with crew.autocast():
+            mean, _ = vae.encode_distribution(clip, latents_per_call=5)
+            latents.append(mean)
+            quality.append(psnr(vae.decode_all(mean, 5), clip))
+    return torch.cat(latents), torch.cat(quality)
+
+
+def save(average: Average, out: Path, statistics: dict[str, list[float]] | None) -> None:
+    """Write vae.safetensors, in bfloat16, and what its configuration needs."""
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {name: value.to(torch.bfloat16).contiguous() for name, value in average.weights.items()},
+        out / "vae.safetensors",
+    )
+    if statistics is not None:
+        (out / "vae_statistics.json").write_text(json.dumps(statistics))
+
+
+def draw(stage: tuple[float, int, int, int], source: object, draws: Projector, crew: Crew) -> Tensor:
+    """A batch of clips for a stage. -> [B, 3, F, H, W]"""
+    film = film_to(next(source), crew.device)  # type: ignore[call-overload]
+    _, length, height, width = stage
+    if length == WINDOW:
+        film = Film(*[rows[: (len(rows) + 1) // 2] for rows in film])
+    batch = film.camera.shape[0]
+    if length == 1:
+        frames = torch.randint(FILM, (batch, 4), device=crew.device)
+        shown, _ = draws.draw(film, frames)
+        return rearrange(shown, "b c n h w -> (b n) c 1 h w")
+    start = torch.randint(FILM - length + 1, (batch, 1), device=crew.device)
+    shown, _ = draws.draw(film, start + torch.arange(length, device=crew.device))
+    return clips(shown, length, height, width)
+
+
+def validation_clips(data: Path, crew: Crew, count: int, length: int) -> Tensor:
+    """Clips of held-out photographs, the same ones every time. -> [count, 3, length, H, W]"""
+    film = film_to(next(films(data, no_tokens, count, 777, 0)), crew.device)
+    frames = torch.arange(length, device=crew.device).expand(count, length)
+    shown, _ = projector(data, "validation", crew.device).draw(film, frames)
+    return shown
+
+
+def ends(vae: VAE) -> list[nn.Parameter]:
+    """The layers whose scale matters, next to pixels and latents: AdamW's."""
+    layers = (vae.encoder.conv1, vae.encoder.head, vae.conv1, vae.conv2, vae.decoder.conv1, vae.decoder.head)
+    return [parameter for layer in layers for parameter in layer.parameters()]
+
+
+def main() -> None:
+    """Train for the given time."""
+    parser = argparse.ArgumentParser(description="Train the demonstration model's VAE.")
+    parser.add_argument("--data", type=Path, default=Path(".train/data"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--batch", type=int, default=16, help="films a step; each gives four pictures, or a clip")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--workers", type=int, default=6)
+    parser.add_argument("--init", type=Path, help="a vae.safetensors to go on from: skips the pictures")
+    parser.add_argument("--toy", action="store_true", help="few small clips, to see that the command runs")
+    args = parser.parse_args()
+    crew = Crew()
+    clock = Clock(args.minutes)
+    torch.manual_seed(crew.rank)
+    vae = VAE(VAEConfig(**VAE_SIZES, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16)).to(crew.device)
+    if args.init:
+        vae.load_state_dict({name: value.float() for name, value in load_file(args.init).items()})
+    elif crew.together:
+        for parameter in vae.parameters():
+            torch.distributed.broadcast(parameter.data, 0)
+    fast.prepare(vae, crew, static=True)
+    average = Average(vae)
+    optimizer = Muon(vae.parameters(), ends(vae), weight_decay=0.01)
+    parameters = list(vae.parameters())
+    train = projector(args.data, "photos", crew.device)
+    source = films(args.data, no_tokens, args.batch, 1 + crew.rank, args.workers)
+    check = (
+        validation_clips(args.data, crew, 4 if args.toy else 16, 9 if args.toy else 17)
+        if crew.rank == 0
+        else torch.empty(0)
+    )
+    check = check[..., :48, :64] if args.toy and crew.rank == 0 else check
+    crew.say(f"{sum(p.numel() for p in parameters) / 1e6:.2f} M parameters, {clock.elapsed:.0f} s to start")
+    step, next_look, seen, total = 0, 30.0, 0, torch.zeros((), device=crew.device)
+    stages = [(end, min(frames, 9), 48, 64) for end, frames, _, _ in STAGES] if args.toy else list(STAGES)
+    while (progress := crew.agree(clock.progress)[0]) < 1:
+        at = progress if not args.init else STAGES[0][0] + progress * (1 - STAGES[0][0])
+        stage = next(stage for stage in stages if at <= stage[0])
+        pixels = draw(stage, source, train, crew)
+        with crew.autocast():
+            loss, squared = losses(vae, pixels, 0.2)
+        torch.autograd.backward(loss)
+        crew.share_gradients(parameters)
+        if not torch.nn.utils.clip_grad_norm_(parameters, 1.0).isfinite():
+            crew.say(f"step {step}: a gradient is not finite, left out")
+            vae.zero_grad(set_to_none=True)
+            continue
+        optimizer.step(args.lr * warm_then_fall(progress, step, 60))
+        average.update(vae, min(0.998, (step + 1) / (step + 10)))
+        step, seen, total = step + 1, seen + pixels.shape[0] * pixels.shape[2], total + squared.detach()
+        if step % 50 == 0:
+            noise = -10 * torch.log10(total / 50 / 4).item()
+            crew.say(
+                f"{clock.elapsed:6.1f} s step {step} {'x'.join(map(str, pixels.shape[2:]))} loss {loss.item():.4f} "
+                f"psnr {noise:.2f} frames {seen}"
+            )
+            total.zero_()
+        if crew.rank == 0 and clock.elapsed > next_look:
+            next_look += 60
+            _look(vae, average, check, crew, args.out)
+    if crew.rank == 0:
+        _finish(vae, average, args, crew)
+        crew.say(f"done: {step} steps, {clock.elapsed:.0f} s")
+
+
+def _look(vae: VAE, average: Average, check: Tensor, crew: Crew, out: Path) -> None:
+    own = {name: value.clone() for name, value in vae.state_dict().items()}
+    vae.load_state_dict(average.weights)
+    _, quality = examine(vae, check, crew)
+    vae.load_state_dict(own)
+    crew.say(
+        f"        validation, {check.shape[2]} frames: psnr median {quality.mean(1).median():.2f}, "
+        f"first {quality[:, 0].median():.2f}, last {quality[:, -1].median():.2f}"
+    )
+    save(average, out, None)
+
+
+def _finish(vae: VAE, average: Average, args: argparse.Namespace, crew: Crew) -> None:
+    vae.load_state_dict({name: value.to(torch.bfloat16).float() for name, value in average.weights.items()})
+    count = 2 if args.toy else 32
+    pixels = validation_clips(args.data, crew, count, 9 if args.toy else WINDOW)
+    pixels = pixels[..., :48, :64] if args.toy else pixels
+    latents, quality = examine(vae, pixels, crew)
+    axes = (0, 2, 3, 4)
+    save(average, args.out, {"mean": latents.mean(axes).tolist(), "std": latents.std(axes).tolist()})
+    crew.say(
+        f"held out, {pixels.shape[2]} frames: psnr median {quality.mean(1).median():.2f} "
+        f"min {quality.mean(1).min():.2f}"
+    )
+    for frame in (0, 4, 8, 16, 40, 80):
+        if frame < pixels.shape[2]:
+            crew.say(f"    frame {frame}: psnr median {quality[:, frame].median():.2f}")
+    crew.say(
+        f"latent mean within {latents.mean(axes).abs().max():.2f}, "
+        f"std {latents.std(axes).min():.2f} to {latents.std(axes).max():.2f}"
+    )
+    rows = []
+    for index in range(min(count, 8)):
+        with torch.no_grad(), crew.autocast():
+            ours = vae.decode_all(latents[index : index + 1], 5)
+        frames = [0, pixels.shape[2] // 2, pixels.shape[2] - 1]
+        rows.append(torch.cat([pixels[index, :, frames], ours[0, :, frames]], dim=1).transpose(0, 1))
+    sheet(rows, args.out / "vae.png", 0.75)
+
+
+if __name__ == "__main__":
+    main()
