@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from planner.sigmas import euler_sigmas, linear_sigmas, unipc_sigmas
 from storage.schema import Expert, Lora, Phase, Sampling, Size, Solver, UserError
 
-DEMO_STEPS = 4
+DEMO_STEPS = 8  # fewer blur, and lose the snow
 
 # SVI 2.0 Pro is a pair of LoRAs, one for each expert, at full strength. The engine knows their files by these names.
 SVI_PRO = (

@@ -98,7 +98,7 @@ def test_no_steps_are_a_programmers_mistake(grid: object) -> None:
 @pytest.mark.parametrize(
     ("name", "steps", "experts", "guidances"),
     [
-        ("demo", 4, ["high_noise"] * 2 + ["low_noise"] * 2, [1] * 4),
+        ("demo", 8, ["high_noise"] * 3 + ["low_noise"] * 5, [1] * 8),
         ("quality", 30, ["high_noise"] * 11 + ["low_noise"] * 19, [3.5] * 30),
         ("lightning", 4, ["high_noise"] * 2 + ["low_noise"] * 2, [1] * 4),
         ("lightning-3phase", 8, ["high_noise"] * 4 + ["low_noise"] * 4, [3.5] + [1] * 7),

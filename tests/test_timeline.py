@@ -124,3 +124,43 @@ def test_the_fewest_windows_that_fall_short_by_no_more_than_is_allowed(seconds):
     assert count == 1 or film_seconds(count - 1) < enough
     assert WINDOW_STRIDE_SECONDS * more >= enough - 1e-9
     assert more == 1 or WINDOW_STRIDE_SECONDS * (more - 1) < enough
+
+
+# ---- the source's own count, which is not ours ----------------------------------------------------------------------
+
+
+def wan2gp_frames(requested: int) -> int:
+    """What Wan2GP films for a requested number of frames: it books 77 frames for a window that shows 76."""
+    requested = 4 * ((requested - 1) // 4) + 1
+    frames, remaining = min(requested, WINDOW_FRAMES), requested - WINDOW_FRAMES
+    while remaining >= 4:
+        window = min(WINDOW_FRAMES, 4 * ((remaining + 4) // 4) + 1)
+        frames += window - DROPPED_FRAMES
+        remaining -= window - 4
+    return frames
+
+
+SOURCE_COUNTS = {
+    81: 81,
+    85: 85,
+    157: 157,
+    161: 157,
+    233: 229,
+    237: 233,
+    240: 233,
+    241: 237,
+    309: 305,
+    313: 309,
+    385: 381,
+}
+
+
+@pytest.mark.parametrize(("requested", "filmed"), SOURCE_COUNTS.items())
+def test_where_the_sources_last_window_is_whole_our_film_is_as_long(requested: int, filmed: int):
+    """It comes out a frame short for every continuation, or ends in a window of a few frames; ours is whole windows."""
+    assert wan2gp_frames(requested) == filmed
+    ours = film_frames(windows_for(requested / FPS))
+    assert (ours - WINDOW_FRAMES) % NEW_FRAMES == 0
+    if (filmed - WINDOW_FRAMES) % NEW_FRAMES == 0:
+        assert ours == filmed
+    assert ours >= requested - max(0.5, 0.05 * requested / FPS) * FPS
