@@ -83,7 +83,7 @@ class Studio:
         """The plan of a take with new seeds."""
         first = self.take(wish)
         plan = reseed(first.plan, _new_seed() if wish.seed is None else _checked_seed(wish.seed))
-        self._require_media(plan)
+        self.media.require(plan.media)
         note = f"Another take of take {first.id}, with seed {plan.seed}."
         return Proposal(plan, self._errand(wish, parent=first.errand.parent, again_of=first.id), (note,))
 
@@ -136,7 +136,7 @@ class Studio:
         direction = direct(request, context, preset, _new_seed(), kind=kind)
         assert direction.plan is not None, "to film and to continue give a plan"
         self._require_length(direction.plan.new_seconds)
-        self._require_media(direction.plan)
+        self.media.require(direction.plan.media)
         errand = self._errand(wish, parent=parent.id if parent else None)
         return Proposal(direction.plan, errand, (*notes, *direction.notes))
 
@@ -171,11 +171,6 @@ class Studio:
         longest = self.settings.max_seconds
         if seconds > longest + WINDOW_SECONDS:
             raise UserError(f"The story needs {seconds:.0f} seconds of film: {longest:g} at most, please.")
-
-    def _require_media(self, plan: Plan) -> None:
-        """What a plan films from may have been deleted since it was filmed."""
-        if not all(self.media.has(media) for media in plan.media):
-            raise UserError("A file that the film needs is not in the media store any more.")
 
     def _errand(self, wish: Wish, parent: int | None = None, again_of: int | None = None) -> Errand:
         return Errand(

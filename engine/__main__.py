@@ -9,7 +9,6 @@ import socket
 import sys
 
 import torch
-from pydantic import ValidationError
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as ProgressBar
 
@@ -21,6 +20,7 @@ from engine.settings import EngineSettings
 from engine.worker import Worker
 from storage.database import Database
 from storage.schema import UserError
+from storage.settings import read_settings
 
 
 def main() -> int:
@@ -36,12 +36,7 @@ def main() -> int:
     get_command.add_argument("name")
     options = parser.parse_args()
     try:
-        settings = EngineSettings()
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        sys.stderr.write(f"The setting LONGTAKE_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg']}.\n")
-        return 2
-    try:
+        settings = read_settings(EngineSettings)
         match options.command:
             case "work":
                 work(settings, options.name, until_idle=options.until_idle)

@@ -76,6 +76,7 @@ class ModelShelf:
         self._device = device
         self._dtype = dtype
         self._loaded: tuple[tuple[str, Mapping[Expert, Recipe]], Models] | None = None
+        self._found: Found | None = None
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
     def load(self, plan: Plan) -> Models:
@@ -86,6 +87,7 @@ class ModelShelf:
             if self._loaded and self._loaded[0][0] == plan.model:
                 kept = self._loaded[1].vae, self._loaded[1].text
             self._loaded = None  # the old experts go before the new ones come
+            self._found = None  # looked up once for a load, not once for each of its LoRAs
             with _readable(plan.model):
                 self._loaded = wanted, self._read(self.find(plan.model), wanted[1], kept)
         return self._loaded[1]
@@ -100,7 +102,8 @@ class ModelShelf:
 
     def found(self) -> Found:
         """What of the 14 B model lies in the models folder."""
-        return find_models(self._models_dir)
+        self._found = find_models(self._models_dir)
+        return self._found
 
     def find(self, name: str) -> Parts:
         """Where a model lies; a folder of its name in the models folder comes before the demo that ships."""
@@ -119,7 +122,7 @@ class ModelShelf:
     def find_lora(self, name: str) -> Path:
         """The file of a LoRA: one of the set by its role, any other by its name without suffix."""
         if name in SET_LORAS:
-            return self.found().path(SET_LORAS[name])
+            return (self._found or self.found()).path(SET_LORAS[name])
         file = self._settings.lora_dir / f"{name}.safetensors"
         if not file.is_file():
             raise UserError(f"There is no LoRA {name}: put {file.name} into {self._settings.lora_dir}.")

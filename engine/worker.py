@@ -125,9 +125,8 @@ class Worker:
         if not belongs_to(folder, plan):  # of a job of this number in another database
             shutil.rmtree(folder)
         (folder / "media").mkdir(parents=True, exist_ok=True)
+        self.media.require(plan.media)
         for media in plan.media:
-            if not self.media.has(media):
-                raise UserError("A file that the film needs is not in the media store any more.")
             link = folder / "media" / media
             if not link.is_symlink():
                 link.symlink_to(self.media.path(media).resolve())

@@ -11,10 +11,11 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from storage.schema import MediaId
+from storage.schema import MediaId, UserError
 
 _CHUNK_BYTES = 2**20
 
@@ -38,9 +39,10 @@ class Media:
         """Keep `data` as a file."""
         return self._add(io.BytesIO(data))
 
-    def has(self, media: MediaId) -> bool:
-        """Whether the file is there."""
-        return self._place(media).is_file()
+    def require(self, wanted: Iterable[MediaId]) -> None:
+        """UserError when one of the files that a film needs is gone: people delete, and disks are cleaned."""
+        if not all(self._place(media).is_file() for media in wanted):
+            raise UserError("A file that the film needs is not in the media store any more.")
 
     def path(self, media: MediaId) -> Path:
         """Where the file is, to be read and never written."""

@@ -1,8 +1,12 @@
 """The one setting that every process shares: where things are kept."""
 
 from pathlib import Path
+from typing import TypeVar
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from storage.schema import UserError
 
 
 class StorageSettings(BaseSettings):
@@ -21,3 +25,15 @@ class StorageSettings(BaseSettings):
     def media(self) -> Path:
         """The content-addressed media store."""
         return self.data_dir / "media"
+
+
+Settings = TypeVar("Settings", bound=StorageSettings)
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """The settings of a process, read once in its entry point; UserError names the first one that is wrong."""
+    try:
+        return kind()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise UserError(f"The setting LONGTAKE_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg']}.") from error

@@ -26,6 +26,7 @@ from planner.compiler import compile_prompt
 from prompts import negative_prompt
 from storage.footage import probe, read_comment
 from storage.schema import JobState, Plan, UserError
+from storage.settings import read_settings
 from storage.timeline import film_seconds
 
 Options = argparse.Namespace
@@ -271,11 +272,7 @@ def ask_engine(question: str) -> dict[str, Any]:
 
 def settings() -> BotSettings:
     """The settings of this folder."""
-    try:
-        return BotSettings()
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        raise UserError(f"The setting LONGTAKE_{str(wrong['loc'][0]).upper()} is wrong: {wrong['msg']}.") from error
+    return read_settings(BotSettings)
 
 
 def answer(value: dict[str, JsonValue]) -> int:
