@@ -97,7 +97,7 @@ class Wishes(Value):
 
 
 class SettingsCase(Story):
-    """Settings by words, or words that only look like settings."""
+    """Settings by words, or words that only look like settings. Without events it is a word about settings alone."""
 
     wishes: Wishes = Wishes()
 
@@ -166,6 +166,7 @@ class RevisionCase(Value):
     keep: tuple[Part, ...] = ()  # parts that stay also in the windows that may change
     appear: tuple[WordsIn, ...] = ()
     gone: tuple[WordsIn, ...] = ()
+    anchors: tuple[AnchorAt, ...] = ()  # at the start or the end
 
 
 class Cases(Value):
@@ -181,7 +182,7 @@ class Cases(Value):
     @property
     def stories(self) -> tuple[Story, ...]:
         """Every case from which a storyboard is made from nothing."""
-        return (*self.film, *self.settings, *self.safety)
+        return (*self.film, *(case for case in self.settings if case.events), *self.safety)
 
 
 def load_cases() -> Cases:

@@ -93,7 +93,7 @@ def score_story(case: Story, board: Storyboard | None) -> Score:
             notes=(f"{case.id}: no storyboard",),
         )
     faults = invalid(case, board)
-    in_force = pictures_in_force(case, board)
+    in_force = pictures_in_force(case.pictures, board)
     matched = match(case.events, board, [_windows_with(case.anchors, number, in_force) for number in _numbers(case)])
     pairs = tuple(zip(case.events, matched.places, strict=True))
     errors = tuple(time_error(event, place) for event, place in pairs if place is not None and event.span is not None)
@@ -123,19 +123,25 @@ def invalid(case: Story, board: Storyboard) -> tuple[str, ...]:
     """Why the storyboard cannot be filmed as asked; empty if it can."""
     count = len(board.windows)
     last_said = max((event.span[0] for event in case.events if event.span is not None), default=0.0)
-    faults = []
+    faults = list(unfilmable(board, case.pictures))
     if case.windows is not None and count != case.windows:
         faults.append(f"{count} windows instead of {case.windows}")
     if case.most_windows is not None and count > case.most_windows:
         faults.append(f"{count} windows, more than {case.most_windows}")
     if last_said > film_seconds(count):
         faults.append(f"{film_seconds(count)} s are too short for what happens at {last_said} s")
+    return tuple(faults)
+
+
+def unfilmable(board: Storyboard, pictures: int) -> tuple[str, ...]:
+    """Why no request with so many pictures could have this storyboard; empty if one could."""
+    faults = []
     for number, window in enumerate(board.windows, 1):
         if any(beat.seconds >= WINDOW_SECONDS for beat in window.beats):
             faults.append(f"a beat lies outside window {number}")
         if any(a.seconds >= b.seconds for a, b in pairwise(window.beats)):
             faults.append(f"the beats of window {number} do not rise")
-        if window.anchor is not None and window.anchor > case.pictures:
+        if window.anchor is not None and window.anchor > pictures:
             faults.append(f"there is no picture {window.anchor}")
         if not _text(window).strip():
             faults.append(f"window {number} is without words")
@@ -169,17 +175,27 @@ def score_revision(case: RevisionCase, former: Storyboard, board: Storyboard | N
     ]
     wished = sum(len(words.windows) for words in (*case.appear, *case.gone))
     if board is None or len(board.windows) != len(former.windows):
-        note = f"{case.id}: no storyboard of {len(former.windows)} windows"
-        return Score(valid=Share(0, 1), words=Share(0, wished), unchanged=Share(0, len(stay)), notes=(note,))
+        return Score(
+            valid=Share(0, 1),
+            words=Share(0, wished),
+            anchors=Share(0, len(case.anchors)),
+            unchanged=Share(0, len(stay)),
+            notes=(f"{case.id}: no storyboard of {len(former.windows)} windows",),
+        )
+    pictures = max((window.anchor for window in former.windows if window.anchor), default=1)
+    faults = unfilmable(board, pictures)
     changed = [place for place in stay if _part(former, *place) != _part(board, *place)]
     unmet = [
         *(f"window {number} lacks {words.words}" for words, number, there in _said(case.appear, board) if not there),
         *(f"window {number} still says {words.words}" for words, number, there in _said(case.gone, board) if there),
     ]
-    notes = (*(f"the {part} of window {number} changed" for number, part in changed), *unmet)
+    in_force = pictures_in_force(pictures, board)
+    anchors = [in_force[0 if anchor.at == "start" else -1] == anchor.picture for anchor in case.anchors]
+    notes = [*faults, *(f"the {part} of window {number} changed" for number, part in changed), *unmet]
     return Score(
-        valid=Share(int(all(beat.seconds < WINDOW_SECONDS for w in board.windows for beat in w.beats)), 1),
+        valid=Share(int(not faults), 1),
         words=Share(wished - len(unmet), wished),
+        anchors=Share(sum(anchors), len(anchors)),
         unchanged=Share(len(stay) - len(changed), len(stay)),
         notes=tuple(f"{case.id}: {note}" for note in notes),
     )
@@ -188,9 +204,9 @@ def score_revision(case: RevisionCase, former: Storyboard, board: Storyboard | N
 # ---- what the scores read -------------------------------------------------------------------------------------------
 
 
-def pictures_in_force(case: Story, board: Storyboard) -> tuple[int | None, ...]:
+def pictures_in_force(pictures: int, board: Storyboard) -> tuple[int | None, ...]:
     """Each window's picture: its own, or that of the window before; the film starts from picture 1."""
-    now = 1 if case.pictures else None
+    now = 1 if pictures else None
     return tuple(now := now if window.anchor is None else window.anchor for window in board.windows)
 
 
