@@ -196,7 +196,21 @@ def test_an_action_in_the_scene_or_the_camera_is_not_found():
 
 
 def test_a_request_copied_into_one_beat_is_no_plan():
-    assert score_story(CASE, board([(0, "he sniffs, barks and runs off")], [])).events == Share(3, 4)
+    copied = "he sniffs, barks and runs off"
+    assert score_story(CASE, board([(0, copied)], [])).events == Share(3, 4)
+    everywhere = score_story(CASE, board([(0, copied), (3, copied)], [(2.25, copied)]))
+    assert (everywhere.events, everywhere.time_errors) == (Share(3, 4), (3,))
+
+
+@pytest.mark.parametrize("copies", [1, 5])
+def test_copying_the_requests_is_told_from_planning_them(copies):
+    def copied(case: FilmCase) -> Storyboard:
+        beats = tuple(Beat(seconds=second, action=case.text) for second in range(copies))
+        return Storyboard(title="", windows=(StoryboardWindow(scene="", beats=beats),) * (case.windows or 1))
+
+    score = total(score_story(case, copied(case)) for case in CASES.film)
+    assert score.events.value < 0.8
+    assert score.mean_time_error > 2
 
 
 def test_a_repeated_word_never_fails_a_correct_board():

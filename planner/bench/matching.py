@@ -2,7 +2,8 @@
 
 An event is found in a beat whose action holds one alternative of each of its groups. A camera event may stand in a
 window's camera instead, an event of the setting in its scene; what one window after the other repeats is one stretch
-that begins in the first of them. A beat shows at most two actions: a request copied into one beat is no plan.
+that begins in the first of them. A beat shows at most two actions, and one that tells more of them counts only where
+it is said first: a request copied into one beat, or into all, is no plan.
 """
 
 import re
@@ -127,7 +128,8 @@ def match(events: Sequence[Event], board: Storyboard, windows: Sequence[frozense
     `windows` are those that an event's picture is in force in, None where none was asked for; a place outside them
     costs as much as a minute, so that a repeated word is read where it does the board most credit.
     """
-    candidates = [places(event, board) for event in events]
+    copies = _copies(events, board)
+    candidates = [tuple(p for p in places(event, board) if p.position not in copies) for event in events]
 
     def cost(index: int, place: Place) -> float:
         asked = windows[index]
@@ -145,6 +147,19 @@ def match(events: Sequence[Event], board: Storyboard, windows: Sequence[frozense
     for index, has_seat, place in zip(chain, seated, in_order, strict=True):
         found[index] = place if ordered else (found[index] if has_seat else None)
     return Match(tuple(found), ordered if count > 1 else None)
+
+
+def _copies(events: Sequence[Event], board: Storyboard) -> frozenset[tuple[int, int]]:
+    """Positions of beats that repeat, word for word, an earlier one with more actions than a beat can show."""
+    actions = [event.words for event in events if event.kind is EventKind.ACTION]
+    said: set[str] = set()
+    copies = []
+    for number, window in enumerate(board.windows, 1):
+        for index, beat in enumerate(window.beats, 1):
+            if beat.action in said and sum(holds(beat.action, words) for words in actions) > ACTIONS_PER_BEAT:
+                copies.append((number, index))
+            said.add(beat.action)
+    return frozenset(copies)
 
 
 def _cheapest(options: Sequence[Place], costs: Sequence[float]) -> Place | None:
