@@ -1,9 +1,12 @@
-"""What the models read, as files: the stock negative prompt, and worked examples of storyboards."""
+"""What the models read, as files: the director's guide, worked examples of it, and the stock negative prompt."""
 
 from functools import cache
 from importlib.resources import files
+from typing import Annotated
 
-from storage.schema import Storyboard
+from pydantic import Field
+
+from storage.schema import Storyboard, Value
 
 
 @cache
@@ -13,8 +16,37 @@ def negative_prompt() -> str:
 
 
 @cache
-def examples() -> tuple[Storyboard, ...]:
+def guide() -> str:
+    """How to write a storyboard, for a language model: the stable head of its prompt, so that it is read only once."""
+    return (files("prompts") / "guide.md").read_text(encoding="utf-8").strip()
+
+
+class Ending(Value):
+    """How the film ended that an example continues: its length, its last window and its last action."""
+
+    seconds: Annotated[float, Field(gt=0)]
+    scene: str
+    state: str
+
+
+class Example(Value):
+    """A worked example: what a person asked for, what the director is told of it, and the storyboard that answers.
+
+    `pictures` are the names of the files that came along, in order. `seconds` is the length that was said. `continues`
+    or `former` is there where the request continues a film, or changes a storyboard.
+    """
+
+    request: str
+    pictures: tuple[str, ...] = ()
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    continues: Ending | None = None
+    former: Storyboard | None = None
+    storyboard: Storyboard
+
+
+@cache
+def examples() -> tuple[Example, ...]:
     """The worked examples, in the order of their names."""
     folder = files("prompts") / "examples"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".json"))
-    return tuple(Storyboard.model_validate_json((folder / name).read_text(encoding="utf-8")) for name in names)
+    return tuple(Example.model_validate_json((folder / name).read_text(encoding="utf-8")) for name in names)
