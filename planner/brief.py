@@ -1,5 +1,6 @@
 """What a storyboarder is told, and the seam at which a language model takes the rules' place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +60,17 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What is known of a picture without looking at it, and the picture itself for a model that can look."""
+
+    name: str
+    width: int
+    height: int
+    colours: tuple[str, ...] = ()  # the main ones, most of it first
+    jpeg: bytes = b""  # small; empty where nobody looks
+
+
+@dataclass(frozen=True)
 class Brief:
     """Everything that a storyboard depends on: the story in the person's words, and the facts it must fit.
 
@@ -75,6 +87,8 @@ class Brief:
     scene: str = ""
     state: str = ""
     former: Storyboard | None = None
+    looks: tuple[Look, ...] = ()  # of the pictures, where somebody has looked
+    preset: str = ""  # that will film it
 
     @property
     def clock(self) -> Clock:
@@ -82,14 +96,24 @@ class Brief:
         return Clock(self.windows, self.head_seconds)
 
 
+@dataclass(frozen=True)
+class Told:
+    """A storyboard, and a sentence for the person on who planned it.
+
+    `failed` says why somebody else stood in for who should have.
+    """
+
+    storyboard: Storyboard
+    credit: str
+    failed: str = ""
+
+
+OnPlanning = Callable[[str], None]  # is told in a few words what the director is doing
+
+
 class Storyboarder(Protocol):
     """Whoever turns a brief into a storyboard of exactly `brief.windows` windows: the rules, or a language model."""
 
-    @property
-    def credit(self) -> str:
-        """A sentence for the person: who planned the film."""
-        ...
-
-    def storyboard(self, brief: Brief) -> Storyboard:
+    async def storyboard(self, brief: Brief, on_planning: OnPlanning = ...) -> Told:
         """A storyboard for a brief. A story that cannot be filmed is a UserError."""
         ...

@@ -78,19 +78,37 @@ def reseed(plan: Plan, seed: Seed) -> Plan:
     return plan.model_copy(update={"seed": seed, "windows": tuple(windows)})
 
 
-def rewrite(plan: Plan, storyboard: Storyboard) -> Plan:
-    """The same film from another storyboard: same source, pictures and seed. Windows behind the former ones get seeds
-    of their own and keep the last picture."""
+def rewrite(plan: Plan, storyboard: Storyboard, images: tuple[Image, ...] = ()) -> Plan:
+    """The same film from another storyboard: same source and seed. Windows behind the former ones get seeds of their
+    own. With `images`, which the storyboard numbers, it says which picture belongs where; else pictures stay."""
+    anchors: list[MediaId | None] = [window.anchor for window in plan.windows]
+    anchors += [None] * (len(storyboard.windows) - len(anchors))
+    source = plan.source
+    if images:
+        anchors = _anchors(storyboard, images)
+        if isinstance(source, StartImage):
+            source = StartImage(image=_start(storyboard, images).media)
+            anchors[0] = None
     windows = [
         Window(
             prompt=compile_prompt(window),
             negative=plan.windows[0].negative,
             seed=window_seed(plan.seed, plan.first_window + index),
-            anchor=plan.windows[index].anchor if index < len(plan.windows) else None,
+            anchor=anchors[index],
         )
         for index, window in enumerate(storyboard.windows)
     ]
-    return Plan(**{**dict(plan), "storyboard": storyboard, "windows": tuple(windows)})
+    return Plan(**{**dict(plan), "storyboard": storyboard, "windows": tuple(windows), "source": source})
+
+
+def retune(plan: Plan, preset: Preset, size: Size | None) -> Plan:
+    """The same film in another way: sampler and LoRAs of a preset of the same model, and a size where it is free."""
+    changes: dict[str, object] = {}
+    if preset.model == plan.model:
+        changes = {"sampling": preset.sampling, "loras": preset.loras}
+    if size and isinstance(plan.source, StartImage):
+        changes["size"] = size
+    return plan.model_copy(update=changes)
 
 
 def compile_prompt(window: StoryboardWindow) -> str:

@@ -3,20 +3,44 @@
 The storyboarder is the one seam: rules here, a language model where there is one.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from planner.brief import Brief, Storyboarder
-from planner.compiler import Facts, compile_plan, reseed, rewrite
-from planner.intent import Context, as_told, understand
+from planner.brief import Brief, Look, OnPlanning, Storyboarder
+from planner.compiler import Facts, compile_plan, reseed, retune, rewrite
+from planner.intent import Context, as_told
 from planner.notes import length_note, notes_on
 from planner.pacing import count_windows
 from planner.presets import Preset
 from planner.rules import RuleDirector
 from planner.story import read_story
-from storage.schema import Clip, Intent, IntentKind, Plan, Request, Seed, StartImage, Storyboard, Take, UserError
+from planner.wishes import Filming, grant, mannered
+from storage.schema import (
+    Clip,
+    ContinueTake,
+    Draft,
+    Image,
+    Intent,
+    IntentKind,
+    Plan,
+    Request,
+    Seed,
+    StartImage,
+    Storyboard,
+    Take,
+    UserError,
+    Wishes,
+)
 from storage.timeline import FPS, continuation_windows_for, windows_for
 
 RULES = RuleDirector()
+FILMED = (IntentKind.FILM, IntentKind.CONTINUE, IntentKind.ANOTHER_TAKE, IntentKind.REVISE)
+LookAt = Callable[[Image], Look]
+
+
+def by_name(image: Image) -> Look:
+    """What a picture's record says of it."""
+    return Look(image.name, image.width, image.height)
 
 
 @dataclass(frozen=True)
@@ -27,84 +51,164 @@ class Direction:
     storyboard: Storyboard | None = None
     plan: Plan | None = None
     notes: tuple[str, ...] = ()  # sentences for the person
+    images: tuple[Image, ...] = ()  # that the storyboard numbers
 
 
-def direct(
-    request: Request,
-    context: Context,
-    preset: Preset,
-    seed: Seed,
-    storyboarder: Storyboarder = RULES,
-    kind: IntentKind | None = None,
-) -> Direction:
-    """A request as a plan, or as an intent that needs none. `kind` is what a command says outright.
+@dataclass(frozen=True)
+class Director:
+    """Plans films: by rules, unless another storyboarder is given. `look` tells what is known of a picture."""
 
-    `seed` is a fresh one; a seed of the request comes first. A continuation and a revision keep the seed of their
-    film: no window repeats another's noise, and only the words change.
-    """
-    intent = understand(request, context) if kind is None else as_told(kind, request, context)
-    if intent.kind not in (IntentKind.FILM, IntentKind.CONTINUE, IntentKind.ANOTHER_TAKE, IntentKind.REVISE):
-        return Direction(intent)
-    take = _take_meant(intent, request, context)
+    storyboarder: Storyboarder = RULES
+    look: LookAt = by_name
 
-    if intent.kind is IntentKind.ANOTHER_TAKE and take:
-        plan = reseed(take.plan, seed if request.seed is None else request.seed)
-        return Direction(intent, plan.storyboard, plan, (length_note(plan), "The same plan with other seeds."))
+    async def direct(
+        self,
+        intent: Intent,
+        request: Request,
+        context: Context,
+        terms: Filming,
+        on_planning: OnPlanning = lambda _: None,
+    ) -> Direction:
+        """An intent as a plan, if it is one that is filmed.
 
-    seed = next(s for s in (request.seed, take.plan.seed if take else None, seed) if s is not None)
-    brief = write_brief(intent, request, take)
-    storyboard = storyboarder.storyboard(brief)
-    if len(storyboard.windows) != brief.windows:
-        raise ValueError(f"the storyboard has {len(storyboard.windows)} windows, the brief asks for {brief.windows}")
-    if intent.kind is IntentKind.REVISE and take:
-        plan = reseed(rewrite(take.plan, storyboard), seed)
-    else:
-        facts = Facts(preset, seed, request.images, take, request.clip, request.keep_frames, request.size)
+        `terms` are the studio's: its preset, and a fresh seed. A seed of the request comes first. A continuation and a
+        revision keep the seed of their film: no window repeats another's noise, and only the words change.
+        """
+        if intent.kind not in FILMED:
+            return Direction(intent)
+        former = _former(intent, request, context)
+        granted = grant(intent.wishes, terms.preset, request.size, request.seed)
+        if intent.kind is IntentKind.ANOTHER_TAKE and former:
+            return _another(intent, former, terms.seed if granted.seed is None else granted.seed)
+        if intent.kind is IntentKind.REVISE and former:
+            return await self._revise(intent, request, former, granted, on_planning)
+        if isinstance(former, Draft):
+            return await self._lengthen(intent, request, former, granted, on_planning)
+        return await self._film(intent, request, former, granted, terms.seed, on_planning)
+
+    async def sketch(
+        self, request: Request, preset: Preset, on_planning: OnPlanning = lambda _: None
+    ) -> tuple[Storyboard, tuple[str, ...]]:
+        """The storyboard of a new film, whose pictures may be missing, and notes on it."""
+        intent = as_told(IntentKind.FILM, request, Context())
+        brief = write_brief(intent, request, None, self._looks(request.images))
+        told = await self.storyboarder.storyboard(brief, on_planning)
+        granted = grant(intent.wishes, preset, request.size, request.seed)
+        return mannered(told.storyboard, intent.wishes), (*granted.notes, told.credit)
+
+    async def _film(
+        self,
+        intent: Intent,
+        request: Request,
+        take: Take | None,
+        granted: Filming,
+        fresh: Seed | None,
+        on_planning: OnPlanning,
+    ) -> Direction:
+        """A new film, or new windows behind a take or a video."""
+        seed = next(s for s in (granted.seed, take.plan.seed if take else None, fresh, 0) if s is not None)
+        brief = write_brief(intent, request, take, self._looks(request.images))
+        told = await self.storyboarder.storyboard(replace(brief, preset=granted.preset.name), on_planning)
+        storyboard = mannered(told.storyboard, intent.wishes)
+        if len(storyboard.windows) != brief.windows:
+            raise ValueError(
+                f"the storyboard has {len(storyboard.windows)} windows, the brief asks for {brief.windows}"
+            )
+        facts = Facts(granted.preset, seed, request.images, take, request.clip, request.keep_frames, granted.size)
         plan = compile_plan(storyboard, facts)
-    return Direction(intent, storyboard, plan, (*notes_on(plan, brief, intent, request, preset), storyboarder.credit))
+        notes = (*notes_on(plan, brief, intent, request, granted.preset), *granted.notes, told.credit)
+        return Direction(intent, storyboard, plan, notes, request.images)
+
+    async def _revise(
+        self, intent: Intent, request: Request, former: Take | Draft, granted: Filming, on_planning: OnPlanning
+    ) -> Direction:
+        """The former plan with what the person wants changed: words, length, settings."""
+        if request.images:
+            raise UserError("A revision keeps the pictures of its film: start a new film to use others.")
+        plan, images = former.plan, former.request.images if isinstance(former, Draft) else ()
+        windows = len(plan.windows)
+        if intent.seconds:
+            starts = isinstance(plan.source, StartImage)
+            windows = windows_for(intent.seconds) if starts else continuation_windows_for(intent.seconds)
+        brief = Brief(
+            intent.story, windows, plan.first_window, pictures=len(images), former=plan.storyboard,
+            looks=self._looks(images),
+        )  # fmt: skip
+        storyboard, credit = plan.storyboard, "Only settings were changed."
+        if intent.story or windows != len(plan.windows):
+            told = await self.storyboarder.storyboard(brief, on_planning)
+            storyboard, credit = told.storyboard, told.credit
+        revised = rewrite(plan, mannered(storyboard, intent.wishes), images)
+        if intent.wishes != Wishes():
+            revised = retune(revised, granted.preset, granted.size)
+        if granted.seed is not None:
+            revised = reseed(revised, granted.seed)
+        notes = (*notes_on(revised, brief, intent, request, granted.preset), *granted.notes, credit)
+        return Direction(intent, revised.storyboard, revised, notes, images)
+
+    async def _lengthen(
+        self, intent: Intent, request: Request, draft: Draft, granted: Filming, on_planning: OnPlanning
+    ) -> Direction:
+        """The draft with windows behind it, which nobody has filmed yet either."""
+        plan, before = draft.plan, len(draft.request.images)
+        brief = _further(intent, request, plan, _head_seconds(draft) + plan.new_seconds, self._looks(request.images))
+        told = await self.storyboarder.storyboard(brief, on_planning)
+        new = [
+            window.model_copy(update={"anchor": window.anchor + before}) if window.anchor else window
+            for window in mannered(told.storyboard, intent.wishes).windows
+        ]
+        images = (*draft.request.images, *request.images)
+        whole = plan.storyboard.model_copy(update={"windows": (*plan.storyboard.windows, *new)})
+        longer = rewrite(plan, whole, images)
+        return Direction(intent, whole, longer, (length_note(longer), *granted.notes, told.credit), images)
+
+    def _looks(self, images: tuple[Image, ...]) -> tuple[Look, ...]:
+        return tuple(self.look(image) for image in images)
 
 
-def sketch(request: Request, storyboarder: Storyboarder = RULES) -> tuple[Storyboard, str]:
-    """The storyboard of a new film, whose pictures may be missing, and who planned it."""
-    intent = as_told(IntentKind.FILM, request, Context())
-    return storyboarder.storyboard(write_brief(intent, request, None)), storyboarder.credit
-
-
-def write_brief(intent: Intent, request: Request, take: Take | None) -> Brief:
+def write_brief(intent: Intent, request: Request, take: Take | None, looks: tuple[Look, ...] = ()) -> Brief:
     """The facts that a storyboard must fit: how many windows, after what, with how many pictures."""
-    if intent.kind is IntentKind.REVISE and take:
-        return _revision(intent, request, take)
     if intent.kind is IntentKind.FILM and not intent.story:
         raise UserError("Say what should happen in the film: one sentence is enough.")
-    head_seconds = take.film.seconds if take else _kept_seconds(request.clip, request.keep_frames)
-    pictures = len(request.images)
+    if take:
+        return _further(intent, request, take.plan, take.film.seconds, looks)
+    head_seconds, pictures = _kept_seconds(request.clip, request.keep_frames), len(request.images)
     windows = count_windows(read_story(intent.story, pictures), intent.seconds, head_seconds, pictures)
-    if take is None:
-        return Brief(intent.story, windows, head_seconds=head_seconds, pictures=pictures)
-    ended = take.plan.storyboard.windows
+    return Brief(intent.story, windows, head_seconds=head_seconds, pictures=pictures, looks=looks)
+
+
+def _further(intent: Intent, request: Request, plan: Plan, head_seconds: float, looks: tuple[Look, ...]) -> Brief:
+    """What comes behind a plan whose film is `head_seconds` long: it begins in the state in which that ends."""
+    pictures, ended = len(request.images), plan.storyboard.windows
+    windows = count_windows(read_story(intent.story, pictures), intent.seconds, head_seconds, pictures)
     state = next((window.beats[-1].action for window in reversed(ended) if window.beats), "")
-    return Brief(intent.story, windows, take.windows + 1, head_seconds, pictures, ended[-1].scene, state)
+    first = plan.first_window + len(plan.windows)
+    return Brief(intent.story, windows, first, head_seconds, pictures, ended[-1].scene, state, looks=looks)
 
 
-def _revision(intent: Intent, request: Request, take: Take) -> Brief:
-    if request.images:
-        raise UserError("A revision keeps the pictures of its film: start a new film to use others.")
-    former, windows = take.plan.storyboard, len(take.plan.windows)
-    if intent.seconds:
-        starts = isinstance(take.plan.source, StartImage)
-        windows = windows_for(intent.seconds) if starts else continuation_windows_for(intent.seconds)
-    return Brief(intent.story, windows, take.plan.first_window, former=former)
+def _another(intent: Intent, former: Take | Draft, seed: Seed | None) -> Direction:
+    """The same plan with other noise."""
+    plan = reseed(former.plan, 0 if seed is None else seed)
+    images = former.request.images if isinstance(former, Draft) else ()
+    return Direction(intent, plan.storyboard, plan, (length_note(plan), "The same plan with other seeds."), images)
 
 
-def _take_meant(intent: Intent, request: Request, context: Context) -> Take | None:
-    """The take that is continued, filmed again or revised. A new film and a continued clip have none."""
+def _former(intent: Intent, request: Request, context: Context) -> Take | Draft | None:
+    """What is continued, filmed again or revised. A new film and a continued clip have nothing."""
     if intent.kind is IntentKind.FILM or request.clip:
         return None
     if request.replies_to is not None and context.replied is None:
         raise UserError("The film that your message answers is not there any more.")
-    if context.take is None:
+    if context.subject is None:
         raise UserError("There is no film in this channel yet: send a picture and say what should happen.")
-    return context.take
+    return context.subject
+
+
+def _head_seconds(draft: Draft) -> float:
+    """Seconds of what a draft continues."""
+    if isinstance(draft.plan.source, ContinueTake):
+        return draft.plan.source.head_frames / FPS
+    return _kept_seconds(draft.request.clip, draft.request.keep_frames)
 
 
 def _kept_seconds(clip: Clip | None, keep_frames: int | None) -> float:

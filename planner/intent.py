@@ -8,21 +8,36 @@ import re
 from dataclasses import dataclass
 
 from planner.story import take_length
-from storage.schema import Intent, IntentKind, Request, Take
+from planner.wishes import take_wishes
+from storage.schema import Draft, Intent, IntentKind, Request, Take, Wishes
 
 
 @dataclass(frozen=True)
 class Context:
-    """What was filmed before: the take that the message answers, and the channel's last take."""
+    """What was there before the message: the take that it answers, the channel's last take, and the draft that is
+    being discussed there."""
 
     replied: Take | None = None
     last: Take | None = None
+    draft: Draft | None = None
 
     @property
     def take(self) -> Take | None:
-        """The take that words like "continue" mean."""
-        return self.replied or self.last
+        """The take that words like "continue" mean; None where they mean the draft."""
+        return self.replied or (None if self.draft else self.last)
 
+    @property
+    def discussed(self) -> Draft | None:
+        """The draft that the message is about, unless it answers a take."""
+        return None if self.replied else self.draft
+
+    @property
+    def subject(self) -> Take | Draft | None:
+        """What a message without pictures of its own is about."""
+        return self.take or self.draft
+
+
+LONGEST_COMMAND = 120  # characters
 
 _PLEASE = r"(?:please,? |pls |bitte |s'il (?:te|vous) plaît,? |por favor,? |now |ok(?:ay)?,? |hey,? )?"
 _THANKS = (
@@ -49,11 +64,28 @@ _HELP = _alone(
 )
 _CANCEL = _alone(
     rf"(?:cancel|abort|stop|never ?mind|abbrechen|abbruch|stopp|brich ab|annule[rz]?|arrête|cancelar?|para|annulla"
-    rf"|detente){_IT}"
+    rf"|detente|scrap|forget|discard|vergiss){_IT}"
     r"|取消|停止|キャンセル|中止|やめて|отмена|стоп"
 )
+_APPROVE = _alone(
+    r"(?:(?:yes|yeah|yep|ok(?:ay)?|great|perfect|nice|cool|good|sure|alright|looks? (?:good|great|perfect|fine)|love it"
+    r"|i like (?:it|that)|that's (?:it|good|great|perfect)|fine|approved?|lgtm|ja|passt|gut|super|perfekt|oui|parfait"
+    r"|c'est (?:bon|parfait)|sí|si|vale|perfecto|はい|いいね|好的?|可以|👍)[ ,.!]*)*"
+    r"(?:(?:please )?(?:film|shoot|render|make|do|start|roll|go|run)(?: it| that| this| the (?:film|draft|plan)| for it"
+    r"| ahead| now| with it)*|go|yes|yeah|yep|ok(?:ay)?|great|perfect|nice|cool|good|sure|looks? (?:good|great"
+    r"|perfect|fine)"
+    r"|love it|approved?|lgtm|action|ja|passt|los(?: geht'?s)?|film es|dreh (?:es|ihn)|mach(?:e)? (?:es|das)|vas-y"
+    r"|filme(?:-le)?|c'est (?:bon|parfait)|oui|parfait|adelante|dale|hazlo|sí|vale|はい|撮影して|撮って|开拍|拍吧"
+    r"|好的?|可以|👍)"
+)
 _STATUS = _alone(
-    r"status|progress|queue|eta|how (?:far|long|much longer|is it going).{0,40}|(?:is|are) (?:it|you|the film"
+    r"why (?:is|does|are|did).{0,40}(?:slow|long|stuck|waiting|nothing).{0,30}|what(?:'s| is) (?:taking|in the queue"
+    r"|going on|the queue|left).{0,40}|(?:where|what number) am i.{0,30}|how (?:many|full|big"
+    r"|busy).{0,30}(?:queue|jobs?|ahead"
+    r"|waiting).{0,20}|what are you (?:doing|filming|rendering).{0,20}|warum (?:ist|dauert|geht).{0,40}"
+    r"|pourquoi.{0,30}(?:lent|long|temps).{0,20}|por qué.{0,30}(?:lento|tarda).{0,20}|wo (?:bin ich|stehe ich).{0,30}"
+    r"|combien de temps.{0,40}|cuánto (?:falta|tiempo|tarda).{0,40}"
+    r"|status|progress|queue|eta|how (?:far|long|much longer|is it going).{0,40}|(?:is|are) (?:it|you|the film"
     r"|the video|my film) "
     r"(?:done|ready|finished)(?: yet)?|when (?:is|will).{0,30}(?:ready|done|finished)|what's (?:the status|happening)"
     r"|wie (?:weit|lange).{0,40}|(?:schon )?fertig|où en (?:es-tu|est).{0,30}|c'est prêt|estado|progreso"
@@ -61,6 +93,13 @@ _STATUS = _alone(
     r"|статус"
 )
 _SETTINGS = _alone(
+    r"(?:what|which) (?:resolution|size|model|presets?|quality|settings?|seed|length|fps|frame ?rate|steps"
+    r"|formats?|limits?"
+    r"|sampler|loras?|options)(?!\w).{0,60}|how (?:long|big|large|many).{0,20} (?:can|may|could).{0,50}"
+    r"|what(?:'s| is| are) (?:the|your) (?:resolution|size|model|presets?|quality|settings?|seed|limits?"
+    r"|maximum|longest"
+    r"|frame ?rate|fps).{0,50}|(?:welche|quelle|qué) (?:auflösung|einstellungen|modell|résolution|réglages"
+    r"|resolución).{0,50}|"
     r"(?:show |list |change |open )?(?:me )?(?:the |my )?(?:settings?|presets?|options|configuration|einstellungen"
     r"|réglages|"
     r"paramètres|ajustes|opciones|impostazioni)|設定|设置|настройки"
@@ -85,7 +124,13 @@ _REVISE = _leading(
     r"|(?:mach(?:e)?|ändere?) (?:es|ihn|das) |(?:fais|rends|change)[- ](?:le|la) |(?:hazlo|cámbialo) "
 )
 _REVISE_IN_REPLY = _leading(
-    r"but (?:with |make it )?|instead,? |(?=(?:without|more|less|fewer|no|not so|not as|too) )|change (?=the |his "
+    r"(?=(?:remove|replace|swap|delete|drop|get rid of|take out|leave out|rewrite|rename|entferne|ersetze|supprime"
+    r"|remplace|quita|cambia)(?!\w))"
+    r"|(?=(?:in|for|at|during) (?:the |window |part )?(?:\w+ )?(?:window|part|scene|ending|end|beginning|start)\b)"
+    r"|(?=(?:the )?(?:ending|end|beginning|start|opening|camera|last|first|second|third|fourth) .{0,40}should )"
+    r"|(?=.{1,40} should (?!we )|.{1,60} instead(?: of .{1,60})?[.!]*$)|(?=(?:make|turn|change) the )"
+    r"|(?=(?:a (?:bit|little)|much|slightly|etwas|viel|un peu) (?:more|less|\w+er|mehr|weniger|plus|moins)\b)"
+    r"|but (?:with |make it )?|instead,? |(?=(?:without|more|less|fewer|no|not so|not as|too) )|change (?=the |his "
     r"|her )|aber |mais |pero "
     r"|(?=(?:slower|faster|darker|brighter|longer|shorter|calmer|closer)(?: please)?[.!]*$)|(?=(?:ohne|mehr|weniger"
     r"|sans|plus de|moins de|sin|más|menos) )"
@@ -103,6 +148,8 @@ _CONTINUE = _leading(
     r"|(?:请)?继续[：:，,。!！]?|接着拍[：:，,]?|続けて[：:、。]?|続き(?:を|は)?[：:、]?"
 )
 _AND_THEN = _leading(
+    r"(?:now|jetzt|nun|maintenant|ahora) (?=(?:he|she|it|they|we|the|a|an|my|his|her|er|sie|es|der|die|das|il"
+    r"|elle|un|une)\b)|"
     r"(?:\.\.\. ?|… ?)?(?:(?:and|und|et|y|e|en|и) )?(?:then|next|after that|dann|danach|puis|ensuite|luego|después|poi"
     r"|dopo|daarna|"
     r"потом|затем)(?!\w)[,:]? |(?:然后|接着|それから|その後|そして|次に)[、，,]?"
@@ -121,13 +168,18 @@ def understand(request: Request, context: Context) -> Intent:
     text = request.text.strip()
     take = context.take.id if context.take else None
     for kind, pattern in (
-        (IntentKind.HELP, _HELP),
-        (IntentKind.CANCEL, _CANCEL),
-        (IntentKind.STATUS, _STATUS),
-        (IntentKind.SETTINGS, _SETTINGS),
+        ()
+        if len(text) > LONGEST_COMMAND
+        else (
+            *([(IntentKind.APPROVE, _APPROVE)] if context.discussed else []),
+            (IntentKind.HELP, _HELP),
+            (IntentKind.CANCEL, _CANCEL),
+            (IntentKind.SETTINGS, _SETTINGS),
+            (IntentKind.STATUS, _STATUS),
+        )
     ):
         if pattern.fullmatch(text):
-            return Intent(kind=kind, take=take)
+            return Intent(kind=kind, take=take, job=job_named(text))
     if not text and not request.images and not request.clip:
         return Intent(kind=IntentKind.HELP)
     if request.clip:
@@ -140,14 +192,20 @@ def understand(request: Request, context: Context) -> Intent:
 
 def _story(text: str, request: Request, context: Context, take: int | None) -> Intent:
     """A text that tells something: how it begins, and whether it answers a film, says what to do with it."""
-    if wish := context.take and (_AGAIN_BUT.match(text) or _REVISE.match(text)):
+    wishes, rest = take_wishes(take_length(text)[1])
+    if (
+        not rest and wishes != Wishes() and not request.images
+    ):  # nothing but settings: of what is talked about, or of all
+        return _intent(IntentKind.REVISE if context.subject else IntentKind.SETTINGS, text, request, take)
+    if wish := context.subject and (_AGAIN_BUT.match(text) or _REVISE.match(text)):
         return _intent(IntentKind.REVISE, _told(text, wish), request, take)
     if lead := _CONTINUE.match(text):
         return _intent(IntentKind.CONTINUE, text[lead.end() :], request, take)
-    if context.replied and (wish := _REVISE_IN_REPLY.match(text)):
+    talks = context.replied or (context.draft and not request.images)
+    if talks and (wish := _REVISE_IN_REPLY.match(text)):
         return _intent(IntentKind.REVISE, text[wish.end() :], request, take)
-    then = _AND_THEN.match(text) if context.replied or (context.last and not request.images) else None
-    if context.replied or then:
+    then = _AND_THEN.match(text) if talks or (context.last and not request.images) else None
+    if talks or then:
         return _intent(IntentKind.CONTINUE, text[then.end() :] if then else text, request, take)
     return _intent(IntentKind.FILM, text, request, None)
 
@@ -159,5 +217,12 @@ def _told(text: str, wish: re.Match[str]) -> str:
 
 
 def _intent(kind: IntentKind, text: str, request: Request, take: int | None) -> Intent:
-    seconds, story = take_length(text.strip())
-    return Intent(kind=kind, story=story, seconds=request.seconds or seconds, take=take)
+    wishes, story = take_wishes(text.strip())
+    seconds, story = take_length(story)
+    return Intent(kind=kind, story=story, seconds=request.seconds or seconds, take=take, wishes=wishes)
+
+
+def job_named(text: str) -> int | None:
+    """The number in "cancel job 12"."""
+    number = re.search(r"(?<!\d)\d{1,9}(?!\d)", text)
+    return int(number[0]) if number else None

@@ -9,6 +9,7 @@ from planner.sigmas import euler_sigmas, linear_sigmas, unipc_sigmas
 from storage.schema import Expert, Lora, Phase, Sampling, Size, Solver, UserError
 
 DEMO_STEPS = 8  # fewer blur, and lose the snow
+DEMO_FAST_STEPS = 4
 
 # SVI 2.0 Pro is a pair of LoRAs, one for each expert, at full strength. The engine knows their files by these names.
 SVI_PRO = (
@@ -29,15 +30,18 @@ class Preset:
 
 
 # A model small enough for a processor, trained for few steps and without a negative prompt.
-DEMO = Preset(
-    name="demo",
-    model="demo",
-    budget=Size(width=256, height=144),
-    sampling=Sampling(
-        solver=Solver.EULER,
-        sigmas=linear_sigmas(DEMO_STEPS, shift=5),
-        phases=(Phase(expert=Expert.HIGH_NOISE, above=0.9), Phase(expert=Expert.LOW_NOISE, above=0.0)),
-    ),
+DEMO, DEMO_FAST = (
+    Preset(
+        name=name,
+        model="demo",
+        budget=Size(width=256, height=144),
+        sampling=Sampling(
+            solver=Solver.EULER,
+            sigmas=linear_sigmas(steps, shift=5),
+            phases=(Phase(expert=Expert.HIGH_NOISE, above=0.9), Phase(expert=Expert.LOW_NOISE, above=0.0)),
+        ),
+    )
+    for name, steps in (("demo", DEMO_STEPS), ("demo-fast", DEMO_FAST_STEPS))
 )
 
 # Thirty steps as in Wan2GP; shift, guidance and the boundary of 0.9 as in Wan2.2's own configuration.
@@ -91,7 +95,7 @@ LIGHTNING_3PHASE = Preset(
     loras=(*SVI_PRO, Lora(name="lightning-high", strength="0;1;0"), Lora(name="lightning-low", strength="0;0;1")),
 )
 
-PRESETS = {preset.name: preset for preset in (DEMO, QUALITY, LIGHTNING_4, LIGHTNING_3PHASE)}
+PRESETS = {preset.name: preset for preset in (DEMO, DEMO_FAST, QUALITY, LIGHTNING_4, LIGHTNING_3PHASE)}
 
 
 def find_preset(name: str) -> Preset:

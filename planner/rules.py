@@ -5,20 +5,22 @@ beats are the events that fall into it. What comes through the whole film is sai
 filmed from its own prompt alone.
 """
 
+import asyncio
 import re
 from dataclasses import dataclass
 
 from planner.anchors import Place, place_anchors, spread_pictures
-from planner.brief import Brief
-from planner.pacing import Timed, place_events
-from planner.setting import Kind, Phrase, phrase_of, phrases_in, without
+from planner.brief import Brief, OnPlanning, Told
+from planner.cues import FIRST_BEAT_SECONDS, cues, events_of, shown
+from planner.pacing import Timed
+from planner.revision import SO_FAR, apply, edits_by_rules
+from planner.setting import Kind, Phrase, phrases_in, without
 from planner.story import Event, Story, read_story
 from planner.words import DETERMINERS, SUBJECTS
 from storage.schema import Beat, Storyboard, StoryboardWindow
 from storage.timeline import WINDOW_SECONDS
 
-FIRST_BEAT_SECONDS = 0.32  # of a later window: the first moment that is shown, 0.3125 s, in two digits
-SO_FAR = "So far: "
+CREDIT = "Planned by rules, without a language model."
 GOES_ON = "it goes on: "
 NOTHING_SAID = "natural motion, one continuous shot"  # where nothing was said, or nothing happens yet
 _REMEMBERED = 2  # latest events in "So far", besides the first one, which names who it is about
@@ -29,22 +31,27 @@ _CAMERA_ROOM = 2.0  # seconds of a window that a camera move needs, or it goes o
 class RuleDirector:
     """Plans by rules. Knows nothing of the world: it orders, times and repeats what the person wrote."""
 
-    credit: str = "Planned by rules, without a language model."
-
-    def storyboard(self, brief: Brief) -> Storyboard:
+    async def storyboard(self, brief: Brief, on_planning: OnPlanning = lambda _: None) -> Told:  # noqa: ARG002
         """A storyboard for a brief; every event of the story is a beat, in order."""
+        return Told(await asyncio.to_thread(self.board, brief), CREDIT)
+
+    def board(self, brief: Brief) -> Storyboard:
+        """The storyboard alone, without a wait."""
         if brief.former:
-            return _revise(brief, brief.former)
+            return revised(brief, brief.former)
         story = read_story(brief.story, brief.pictures)
         if not story.premise and not brief.state and not any(event.action or event.camera for event in story.events):
             story = Story(NOTHING_SAID, story.phrases, story.events)
-        timed = place_events(story, brief.clock)
-        beats = _beats(timed, brief)
+        timed = events_of(brief)
+        beats = _beats(brief)
         scenes = _scenes(story, timed, beats, brief)
         cameras = _cameras(story, timed, brief)
         anchors = _anchors(story, timed, brief)
+        reason = "as the story says" if places_pictures(brief) else "the pictures in their order"
         windows = [
-            StoryboardWindow(scene=scene, beats=tuple(own), camera=camera, anchor=anchor)
+            StoryboardWindow(
+                scene=scene, beats=tuple(own), camera=camera, anchor=anchor, anchor_reason=reason if anchor else ""
+            )
             for scene, own, camera, anchor in zip(scenes, beats, cameras, anchors, strict=True)
         ]
         return Storyboard(title=_title(story, brief), windows=tuple(windows))
@@ -53,27 +60,17 @@ class RuleDirector:
 # ---- beats ----------------------------------------------------------------------------------------------------------
 
 
-def _beats(timed: list[Timed], brief: Brief) -> list[list[Beat]]:
+def _beats(brief: Brief) -> list[list[Beat]]:
     """The beats of each window. A window in which nothing new happens goes on with the last action."""
     windows: list[list[Beat]] = [[] for _ in range(brief.windows)]
-    actions = [item for item in timed if item.event.action]
-    if brief.first_window > 1 and brief.windows == 1 and brief.story and not any(item.event.mark for item in timed):
-        return [[Beat(seconds=FIRST_BEAT_SECONDS, action=brief.story)]]  # word for word: one window needs no cutting
-    for item in actions:
-        window, seconds = brief.clock.at(item.seconds)
-        windows[window].append(Beat(seconds=_shown(window, seconds, brief), action=item.event.action))
+    for cue in cues(brief):
+        windows[cue.window].append(Beat(seconds=cue.seconds, action=cue.action))
     last = _bare(brief.state)
     for window, own in enumerate(windows):
         if not own and last:
-            own.append(Beat(seconds=_shown(window, 0.0, brief), action=GOES_ON + last))
+            own.append(Beat(seconds=shown(window, 0.0, brief), action=GOES_ON + last))
         last = _bare(own[-1].action) if own else last
     return windows
-
-
-def _shown(window: int, seconds: float, brief: Brief) -> float:
-    """Seconds of a window in two digits, where the window is shown."""
-    first = FIRST_BEAT_SECONDS if brief.clock.first_shown(window) else 0.0
-    return min(max(round(seconds, 2), first), WINDOW_SECONDS)
 
 
 def _bare(action: str) -> str:
@@ -160,7 +157,7 @@ def _cameras(story: Story, timed: list[Timed], brief: Brief) -> list[str]:
     for item in timed:
         if item.event.camera and not _is_everywhere(item.event, first):
             window, seconds = brief.clock.at(item.seconds)
-            second = _shown(window, seconds, brief)
+            second = shown(window, seconds, brief)
             late = f"{item.event.camera} at {second:g} seconds" if second > FIRST_BEAT_SECONDS else item.event.camera
             moves[window].append(late)
             if WINDOW_SECONDS - second < _CAMERA_ROOM and window + 1 < brief.windows:
@@ -193,6 +190,11 @@ def _anchors(story: Story, timed: list[Timed], brief: Brief) -> list[int | None]
     return place_anchors(wanted, brief.windows, None if brief.clock.continues else (unnamed or [1])[0])
 
 
+def places_pictures(brief: Brief) -> bool:
+    """Whether the person said which picture belongs where."""
+    return any(event.mentions for event in read_story(brief.story, brief.pictures).events)
+
+
 # ---- titles and revisions -------------------------------------------------------------------------------------------
 
 
@@ -206,30 +208,17 @@ def _title(story: Story, brief: Brief) -> str:
     return title[:1].upper() + title[1:] if title else "Untitled"
 
 
-def _revise(brief: Brief, former: Storyboard) -> Storyboard:
-    """The former storyboard with a wish in every window: a setting or a camera is replaced, words join the scene."""
-    story = read_story(brief.story, brief.pictures)
-    cameras = [event.camera for event in story.events if event.camera]
-    phrases = [*story.phrases, *(phrase for phrase in [phrase_of(story.premise)] if phrase)]
-    words = [story.premise, *(event.action for event in story.events)] if not phrases else [p.words for p in phrases]
-    words += [event.action for event in story.events if phrases and event.action]
-    wish = " ".join(_sentence([part]) for part in dict.fromkeys(words) if part)
-    windows = []
-    for window in _stretch(former, brief.windows):
-        scene = window.scene
-        for phrase in phrases:
-            scene = without(phrase.kind, scene) if phrase.kind is not Kind.STYLE else scene
-        camera = ", ".join(cameras) or window.camera
-        setting, _, past = scene.partition(SO_FAR)
-        scene = " ".join(filter(None, [setting.strip(), wish, SO_FAR + past if past else ""]))
-        windows.append(window.model_copy(update={"scene": scene, "camera": camera}))
-    return Storyboard(title=former.title, windows=tuple(windows))
+def revised(brief: Brief, former: Storyboard) -> Storyboard:
+    """The former storyboard, as long as the brief wants it, with the edits that its wish asks for."""
+    board = stretched(former, brief.windows)
+    return apply(edits_by_rules(board, brief), board)
 
 
-def _stretch(former: Storyboard, windows: int) -> list[StoryboardWindow]:
+def stretched(former: Storyboard, windows: int) -> Storyboard:
     """The former windows, cut to a number, or with windows behind that go on with the last action."""
     kept = list(former.windows[:windows])
     last = kept[-1]
     actions = [_bare(beat.action) for beat in last.beats[-1:]]
     beats = tuple(Beat(seconds=FIRST_BEAT_SECONDS, action=GOES_ON + action) for action in actions)
-    return kept + [last.model_copy(update={"beats": beats, "anchor": None})] * (windows - len(kept))
+    more = [last.model_copy(update={"beats": beats, "anchor": None, "anchor_reason": ""})] * (windows - len(kept))
+    return former.model_copy(update={"windows": (*kept, *more)})

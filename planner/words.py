@@ -7,27 +7,28 @@ stands in then stays whole.
 import re
 
 
-def _list(words: str) -> frozenset[str]:
+def word_list(words: str) -> frozenset[str]:
+    """Words of a text, each once."""
     return frozenset(words.split())
 
 
-SUBJECTS = _list(
+SUBJECTS = word_list(
     "he she it they we you there someone somebody everyone everybody nobody "
     "er sie es wir ich il elle ils elles él ella ellos ellas lui lei loro ele ela eles elas hij zij он она они"
 )
-DETERMINERS = _list(
+DETERMINERS = word_list(
     "a an the my his her their our your its this that these those one two three four five some another several many "
     "both all every no"
 )
-OPENERS = _list(
+OPENERS = word_list(
     "suddenly meanwhile plötzlich soudain soudainement pronto improvvisamente derepente вдруг behind outside"
 )
-_PREPOSITIONS = _list(
+_PREPOSITIONS = word_list(
     "on at in by near under over of with from to into onto for and or but as while like through across along behind "
     "beside between above below around against without toward towards very so too more most"
 )
 
-_VERBS = _list(
+_VERBS = word_list(
     "run walk jump leap hop swim dive fly soar float drift sink rise fall drop climb crawl sit stand lie lean kneel "
     "crouch bend stretch turn spin rotate twirl twist roll slide glide skate surf ride drive sail paddle land take "
     "give hold grab catch throw toss kick hit punch push pull lift carry put set pick open close shut lock "
@@ -46,13 +47,13 @@ _VERBS = _list(
     "sneeze sneak creep step return try help show reveal cover unwrap fill peel pray meditate wag flap peck nibble "
     "graze pounce cuddle curl nap flicker spread gather scatter unfold unfurl buzz chase crash arise raise lower"
 )
-_PAST = _list(
+_PAST = word_list(
     "was were had ran swam flew sank rose fell sat stood lay knelt bent spun slid rode drove took gave held caught "
     "threw hit put opened came went began kept left woke saw wept shook sang spoke said ate drank wore drew wrote read "
     "grew shone burst broke froze blew became got fled hid found lost built fought shot struck brought met hung swung"
 )
-_AUXILIARIES = _list("is are has have can will starts does do should must isn't aren't")
-_NOT_PARTICIPLES = _list(
+_AUXILIARIES = word_list("is are has have can will starts does do should must isn't aren't")
+_NOT_PARTICIPLES = word_list(
     "morning evening building king ring wing thing ceiling spring string wedding painting clothing lightning something "
     "anything nothing everything sibling duckling pudding viking being earring railing awning wing during"
 )
@@ -69,7 +70,7 @@ def _third_person(verb: str) -> str:
 BASE_FORMS = _VERBS
 THIRD_PERSON = frozenset(map(_third_person, _VERBS)) | {"is", "has"}
 _FINITE = THIRD_PERSON | _PAST | _AUXILIARIES | {verb + "ed" for verb in _VERBS}
-_PLURALS = _list("people children kids men women police they we you i who and")
+_PLURALS = word_list("people children kids men women police they we you i who and")
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+")
 
@@ -142,7 +143,7 @@ def _open_adjective(word: str) -> bool:
     return word in _ADJECTIVES or word.endswith(("ful", "ous", "ish", "ive", "able"))
 
 
-_ADJECTIVES = _list(
+_ADJECTIVES = word_list(
     "big small long short tall tiny huge old young new red blue green yellow black white brown grey gray golden dark "
     "bright light calm wild soft hard warm cold hot wet dry shiny dirty clean quiet loud happy sad slow fast heavy "
     "thick thin wide narrow deep pretty lovely cute strange misty foggy snowy rainy sunny stormy sleepy fluffy "

@@ -100,3 +100,9 @@ def m001_jobs_takes_posts_events(db: sqlite_utils.Database) -> None:
 def m002_workers(db: sqlite_utils.Database) -> None:
     """The workers that live, for storage.workers."""
     db.execute("CREATE TABLE workers (name TEXT PRIMARY KEY, lease_ms INTEGER NOT NULL) STRICT")
+
+
+@steps()
+def m003_channels(db: sqlite_utils.Database) -> None:
+    """What is being talked about, for storage.channels: JSON of the schema's Draft and Wishes."""
+    db.execute("CREATE TABLE channels (channel TEXT PRIMARY KEY, draft TEXT, taken TEXT, wishes TEXT) STRICT")

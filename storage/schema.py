@@ -76,6 +76,22 @@ class Request(Value):
     replies_to: int | None = None  # the take that the message answers
 
 
+class Wishes(Value):
+    """Settings that a person asked for by words. None and False: not asked for."""
+
+    pace: Literal["fast", "best"] | None = None  # of rendering: soon, or as good as it gets
+    shape: Literal["portrait", "landscape", "square"] | None = None
+    lines: Annotated[int, Field(gt=0)] | None = None  # 720 is "720p"
+    size: Size | None = None
+    motion: Literal["more", "less"] | None = None
+    steady: bool = False  # the camera
+    seed: Seed | None = None
+
+    def over(self, others: "Wishes") -> "Wishes":
+        """These wishes, and of the others what these leave open."""
+        return Wishes(**{**others.model_dump(exclude_defaults=True), **self.model_dump(exclude_defaults=True)})
+
+
 class IntentKind(StrEnum):
     """What a person may want."""
 
@@ -83,6 +99,7 @@ class IntentKind(StrEnum):
     CONTINUE = "continue"
     ANOTHER_TAKE = "another_take"
     REVISE = "revise"
+    APPROVE = "approve"  # of the draft: film it as it is
     CANCEL = "cancel"
     STATUS = "status"
     SETTINGS = "settings"
@@ -96,6 +113,8 @@ class Intent(Value):
     story: str = ""
     seconds: Annotated[float, Field(gt=0)] | None = None
     take: int | None = None  # the take to continue, film again or revise
+    job: int | None = None  # the job to cancel
+    wishes: Wishes = Wishes()
 
 
 # ---- what the director writes ---------------------------------------------------------------------------------------
@@ -115,6 +134,7 @@ class StoryboardWindow(Value):
     beats: tuple[Beat, ...] = ()
     camera: str = ""
     anchor: Annotated[int, Field(ge=1)] | None = None
+    anchor_reason: str = ""  # why this picture, for the person; nothing reads it
 
 
 class Storyboard(Value):
@@ -309,6 +329,15 @@ class Plan(Value):
     def first_window(self) -> int:
         """Number of the plan's first window in the whole film, from 1."""
         return self.source.head_windows + 1
+
+
+class Draft(Value):
+    """A plan under discussion: shown, and waiting for a word. `parent` and `again_of` are as in an errand."""
+
+    request: Request  # its pictures are those that the storyboard numbers
+    plan: Plan
+    parent: int | None = None
+    again_of: int | None = None
 
 
 # ---- what is kept ---------------------------------------------------------------------------------------------------

@@ -1,11 +1,15 @@
 """Requests and takes for tests of the planner."""
 
+import asyncio
 from datetime import UTC, datetime
 
-from planner.director import Direction, direct
-from planner.intent import Context
+from planner.agent import RuleReader
+from planner.brief import Storyboarder
+from planner.director import RULES, Direction, Director
+from planner.intent import Context, as_told
 from planner.presets import QUALITY, Preset
-from storage.schema import Clip, ContinueTake, Errand, Film, Image, Plan, Request, Seed, Take
+from planner.wishes import Filming
+from storage.schema import Clip, ContinueTake, Draft, Errand, Film, Image, IntentKind, Plan, Request, Seed, Take
 from storage.timeline import NEW_FRAMES, film_frames
 
 CLIP = Clip(media="c" * 64, name="walk.mp4", width=720, height=1280, seconds=7.0)
@@ -37,7 +41,32 @@ def plan_of(
     seed: Seed = 7,
     **more: object,
 ) -> Direction:
-    return direct(request(text, pictures, **more), context or Context(), preset, seed)
+    return directed(request(text, pictures, **more), context or Context(), preset, seed)
+
+
+def directed(
+    message: Request,
+    context: Context,
+    preset: Preset = QUALITY,
+    seed: Seed = 7,
+    storyboarder: Storyboarder = RULES,
+    kind: IntentKind | None = None,
+) -> Direction:
+    """What a message comes to, read by rules; or by a command, which says its kind outright."""
+
+    async def direct() -> Direction:
+        if kind is None:
+            intent = await RuleReader().understand(message, context)
+        else:
+            intent = as_told(kind, message, context)
+        return await Director(storyboarder).direct(intent, message, context, Filming(preset, seed=seed))
+
+    return asyncio.run(direct())
+
+
+def draft_of(direction: Direction, message: Request) -> Draft:
+    """What is discussed after a direction."""
+    return Draft(request=message.model_copy(update={"images": direction.images}), plan=filmed(direction))
 
 
 def filmed(direction: Direction) -> Plan:

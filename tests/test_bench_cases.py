@@ -16,12 +16,11 @@ from planner.bench.cases import (
     RevisionCase,
     SafetyCase,
     SettingsCase,
-    Wishes,
     load_cases,
 )
 from planner.bench.matching import contains
 from planner.bench.measure import Share, score_intent, score_revision, score_settings, score_story, table, total
-from storage.schema import Beat, IntentKind, Storyboard, StoryboardWindow
+from storage.schema import Beat, IntentKind, Storyboard, StoryboardWindow, Wishes
 from storage.timeline import WINDOW_SECONDS, film_seconds
 
 CASES = load_cases()
@@ -51,7 +50,7 @@ def test_there_are_as_many_cases_as_promised():
 
 
 def test_every_intent_is_asked_for():
-    assert {case.intents[0] for case in CASES.conversation} == {*IntentKind, "approve"}
+    assert {case.intents[0] for case in CASES.conversation} == {*IntentKind}
 
 
 def test_no_name_and_no_request_stands_twice():
@@ -60,11 +59,6 @@ def test_no_name_and_no_request_stands_twice():
     assert len(set(names)) == len(names)
     texts = [case.text for case in (*CASES.film, *CASES.settings, *CASES.safety)]
     assert len(set(texts)) == len(texts)
-
-
-def test_a_length_in_words_is_a_setting_too():
-    for case in CASES.settings:
-        assert case.wishes.length == case.length
 
 
 @pytest.mark.parametrize("case", REVISIONS.values(), ids=REVISIONS)
@@ -300,7 +294,7 @@ def test_a_revision_with_other_windows_or_beats_outside_is_not_valid():
 
 def test_any_of_the_intents_that_the_words_allow_is_right():
     case = ConversationCase(id="calmer", text="again but calmer", intents=("revise", "another_take"))
-    answers = (IntentKind.REVISE, IntentKind.ANOTHER_TAKE, IntentKind.FILM, "approve", None)
+    answers = (IntentKind.REVISE, IntentKind.ANOTHER_TAKE, IntentKind.FILM, IntentKind.APPROVE, None)
     assert [score_intent(case, said).intent.right for said in answers] == [1, 1, 0, 0, 0]
 
 
@@ -310,13 +304,13 @@ def test_any_of_the_intents_that_the_words_allow_is_right():
         ({"shape": "portrait", "seed": 0}, {"shape": "portrait", "seed": 0}, Share(2, 2)),
         ({"shape": "portrait", "seed": 0}, {"shape": "portrait"}, Share(1, 2)),
         ({"shape": "portrait"}, {"shape": "square"}, Share(0, 1)),
-        ({}, {"preset": "fast"}, Share(0, 1)),
+        ({}, {"pace": "fast"}, Share(0, 1)),
         ({}, {}, Share(1, 1)),
     ],
 )
 def test_a_setting_counts_if_asked_for_or_set(asked, got, share):
     case = SettingsCase(id="s", text="", wishes=Wishes(**asked))
-    assert score_settings(case, Wishes(**got)).settings == share
+    assert score_settings(case, Wishes(**got), None).settings == share
 
 
 def test_a_film_longer_than_the_ceiling_is_a_raised_limit():

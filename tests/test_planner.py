@@ -1,16 +1,18 @@
 """Requests to plans, as a person meets them: what is meant, what is continued, what is said back."""
 
+import asyncio
+
 import pytest
-from directing import CLIP, anchors, cameras, filmed, picture, plan_of, request, take_of, timeline
+from directing import CLIP, anchors, cameras, directed, filmed, picture, plan_of, request, take_of, timeline
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.brief import Brief
+from planner.brief import Brief, OnPlanning, Told
 from planner.compiler import window_seed
-from planner.director import direct, sketch
+from planner.director import Director
 from planner.intent import Context, understand
 from planner.presets import DEMO, PRESETS, QUALITY
-from planner.rules import GOES_ON, RuleDirector
+from planner.rules import CREDIT, GOES_ON
 from storage.schema import (
     ContinueTake,
     ContinueVideo,
@@ -237,8 +239,8 @@ def test_another_take_of_a_continuation_is_numbered_as_the_continuation() -> Non
 
 def test_a_seed_of_the_request_comes_first() -> None:
     message = request("again", seed=5)
-    assert filmed(direct(message, REPLY, QUALITY, 99)).seed == 5
-    assert filmed(direct(request("he jumps", seed=0), REPLY, QUALITY, 99)).seed == 0
+    assert filmed(directed(message, REPLY, QUALITY, 99)).seed == 5
+    assert filmed(directed(request("he jumps", seed=0), REPLY, QUALITY, 99)).seed == 0
 
 
 def test_a_revision_changes_words_and_keeps_the_noise() -> None:
@@ -286,21 +288,22 @@ def test_what_cannot_be_filmed_is_said_in_one_sentence(
 
 def test_an_answer_to_a_lost_film_is_not_taken_for_another() -> None:
     with pytest.raises(UserError, match="not there any more"):
-        direct(request("again", replies_to=4), CHANNEL, QUALITY, 1)
+        directed(request("again", replies_to=4), CHANNEL, QUALITY, 1)
 
 
 def test_a_command_says_outright_what_is_meant() -> None:
-    film = direct(request("again, but slower", 1), REPLY, QUALITY, 1, kind=IntentKind.FILM)
+    film = directed(request("again, but slower", 1), REPLY, QUALITY, 1, kind=IntentKind.FILM)
     assert timeline(film) == [[(0, "again, but slower")]]
     assert filmed(film).first_window == 1
-    more = direct(request("continue: he sleeps"), CHANNEL, QUALITY, 1, kind=IntentKind.CONTINUE)
+    more = directed(request("continue: he sleeps"), CHANNEL, QUALITY, 1, kind=IntentKind.CONTINUE)
     assert timeline(more) == [[(0.32, "he sleeps")]]
 
 
 def test_a_storyboard_can_be_seen_before_there_is_a_picture() -> None:
-    storyboard, credit = sketch(request("10 s: a dog runs, then it sleeps"))
+    message = request("10 s: a dog runs, then it sleeps")
+    storyboard, notes = asyncio.run(Director().sketch(message, QUALITY))
     assert [[beat.action for beat in window.beats] for window in storyboard.windows] == [["a dog runs"], ["it sleeps"]]
-    assert credit == RuleDirector().credit
+    assert notes == (CREDIT,)
 
 
 @pytest.mark.parametrize("text", ["help", "status", "cancel", "settings"])
@@ -318,25 +321,23 @@ def test_the_notes_say_what_came_out_other_than_asked() -> None:
 
 def test_any_storyboarder_fits_the_seam() -> None:
     class Poet:
-        credit = "Planned by a poet."
-
-        def storyboard(self, brief: Brief) -> Storyboard:
+        async def storyboard(self, brief: Brief, on_planning: OnPlanning = print) -> Told:
             windows = [StoryboardWindow(scene=f"{brief.story}, verse {n}.") for n in range(brief.windows)]
-            return Storyboard(title="Verses", windows=tuple(windows))
+            return Told(Storyboard(title="Verses", windows=tuple(windows)), "Planned by a poet.")
 
     class Lazy(Poet):
-        def storyboard(self, brief: Brief) -> Storyboard:
-            return Storyboard(title="Verse", windows=(StoryboardWindow(scene="one"),))
+        async def storyboard(self, brief: Brief, on_planning: OnPlanning = print) -> Told:
+            return Told(Storyboard(title="Verse", windows=(StoryboardWindow(scene="one"),)), "Planned by nobody.")
 
     message = request("10 s of rain that falls", 1)
-    direction = direct(message, Context(), QUALITY, 1, Poet())
+    direction = directed(message, Context(), QUALITY, 1, Poet())
     assert [window.prompt for window in filmed(direction).windows] == [
         "rain that falls, verse 0.",
         "rain that falls, verse 1.",
     ]
     assert direction.notes[-1] == "Planned by a poet."
     with pytest.raises(ValueError, match="1 windows, the brief asks for 2"):
-        direct(message, Context(), QUALITY, 1, Lazy())
+        directed(message, Context(), QUALITY, 1, Lazy())
 
 
 @given(st.text(min_size=1, max_size=80), st.integers(0, 2**63 - 1), st.floats(0.5, 60))
@@ -349,7 +350,3 @@ def test_the_same_request_makes_the_same_plan(text: str, seed: int, seconds: flo
     if direction.plan:
         assert all(window.prompt.strip() for window in direction.plan.windows)
         assert film_seconds(len(direction.plan.windows)) >= 0.95 * seconds - 0.5
-
-
-def test_the_rules_tell_their_name() -> None:
-    assert RuleDirector().credit == "Planned by rules, without a language model."

@@ -3,9 +3,10 @@ from pathlib import Path
 
 from bot.settings import BotSettings
 from engine.settings import EngineSettings
+from planner.settings import PlannerSettings
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = BotSettings.model_fields | EngineSettings.model_fields
+SETTINGS = BotSettings.model_fields | PlannerSettings.model_fields | EngineSettings.model_fields
 
 
 def test_every_setting_and_no_other_is_named_in_env_example_with_its_default():

@@ -119,5 +119,7 @@ def test_each_expert_of_the_model_has_its_svi_lora() -> None:
 
 
 def test_an_unknown_preset_names_those_there_are() -> None:
-    with pytest.raises(UserError, match=r"no preset fast: choose demo, quality, lightning, lightning-3phase\."):
+    with pytest.raises(
+        UserError, match=r"no preset fast: choose demo, demo-fast, quality, lightning, lightning-3phase\."
+    ):
         find_preset("fast")

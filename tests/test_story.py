@@ -498,7 +498,7 @@ def test_any_text_makes_a_valid_storyboard(text: str, pictures: int, windows: in
     first = 1 if head_seconds == 0 else 2
     brief = Brief(text, windows, first, head_seconds, pictures, scene="A room.", state="" if first == 1 else "he sits")
     try:
-        storyboard = RuleDirector().storyboard(brief)
+        storyboard = RuleDirector().board(brief)
     except UserError:
         assume(False)  # a picture that is not there
         return

@@ -1,6 +1,7 @@
 """What the commands do: arguments to a use case of the studio, and its answer to the terminal."""
 
 import argparse
+import asyncio
 import getpass
 import json
 import os
@@ -9,27 +10,33 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
 from bot.cli import display
 from bot.crew import WorkerFailed
 from bot.intake import named
+from bot.progress import clock
 from bot.settings import BotSettings
-from bot.studio import Proposal, Studio, Wish
+from bot.studio import Proposal, Reply, Studio, Wish
+from planner.brief import OnPlanning
 from planner.compiler import compile_prompt
+from planner.settings import PlannerSettings
 from prompts import negative_prompt
 from storage.footage import probe, read_comment
-from storage.schema import JobState, Plan, UserError
+from storage.schema import Job, JobState, Plan, UserError
 from storage.settings import read_settings
 from storage.timeline import film_seconds
 
 Options = argparse.Namespace
+PICTURE_FILES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff")
+Answered = TypeVar("Answered")
 
 EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -58,25 +65,25 @@ def run(options: Options) -> int:
 
 def make(options: Options) -> int:
     """Film a story."""
-    studio = Studio(settings())
-    return film(studio, studio.film(wish(options)), options)
+    studio, proposal = plan_with(options, lambda studio, say: studio.film(wish(options), say))
+    return film(studio, proposal, options)
 
 
 def proceed(options: Options) -> int:
     """Film on."""
-    studio = Studio(settings())
-    return film(studio, studio.proceed(wish(options)), options)
+    studio, proposal = plan_with(options, lambda studio, say: studio.proceed(wish(options), say))
+    return film(studio, proposal, options)
 
 
 def again(options: Options) -> int:
     """Film a plan again."""
-    studio = Studio(settings())
-    return film(studio, studio.again(wish(options)), options)
+    studio, proposal = plan_with(options, lambda studio, _: studio.again(wish(options)))
+    return film(studio, proposal, options)
 
 
 def plan(options: Options) -> int:
     """Show a storyboard."""
-    told, notes = Studio(settings()).sketch(wish(options))
+    _, (told, notes) = plan_with(options, lambda studio, say: studio.sketch(wish(options), say))
     prompts = [compile_prompt(window) for window in told.windows]
     if not options.json:
         display.notes(notes)
@@ -93,6 +100,13 @@ def plan(options: Options) -> int:
         for window, prompt in zip(told.windows, prompts, strict=True)
     ]
     return answer({"title": told.title, "seconds": film_seconds(len(windows)), "windows": windows, "notes": [*notes]})
+
+
+def talk(options: Options) -> int:
+    """Talk with the director: one message, or as many as are typed."""
+    studio = Studio(settings(), read_settings(PlannerSettings))
+    messages = [options.story] if options.story is not None else display.typed("you> ")
+    return asyncio.run(converse(studio, messages, options))
 
 
 def queue(options: Options) -> int:
@@ -154,7 +168,8 @@ def models(options: Options) -> int:
 def doctor(options: Options) -> int:
     """Say what is here."""
     chosen = settings()
-    studio = Studio(chosen)
+    planner = read_settings(PlannerSettings)
+    studio = Studio(chosen, planner)
     engine = ask_engine("facts")
     model = studio.preset.model
     ready = bool({model, f"{model} (untrained)"} & set(engine["models"]))
@@ -165,7 +180,7 @@ def doctor(options: Options) -> int:
         "runs on": f"{engine['device']}, {engine['threads']} threads, {engine['precision']}",
         "models": ", ".join(engine["models"]) or "none",
         "preset": f"{chosen.preset}: model {model}, {'ready' if ready else 'NOT INSTALLED'}",
-        "planner": "rules",
+        "planner": f"{planner.llm}" if studio.model else "rules",
         "data": f"{chosen.data_dir.resolve()}, {shutil.disk_usage(chosen.data_dir).free / 2**30:.1f} GiB free",
         "workers": ", ".join(studio.workers.alive()) or "none (one is started when a film is asked for)",
         "queue": str(len(studio.jobs.queue())),
@@ -177,7 +192,67 @@ def doctor(options: Options) -> int:
     return 0 if ready else EXIT_FAILED
 
 
+def examine(options: Options) -> int:
+    """Examine the director or the model that ships."""
+    from bot.cli.bench import bench  # here: only this command reads the cases
+
+    figures = bench(options)
+    return answer(figures) if options.json else 0
+
+
 # ---- what they share ------------------------------------------------------------------------------------------------
+
+
+def plan_with(options: Options, ask: Callable[[Studio, OnPlanning], Awaitable[Answered]]) -> tuple[Studio, Answered]:
+    """The studio, and what its director answers. A language model's process ends with the question."""
+    studio = Studio(settings(), read_settings(PlannerSettings))
+
+    async def answered() -> Answered:
+        async with studio:
+            with display.planning(quiet=options.json or studio.model is None) as say:
+                return await ask(studio, say)
+
+    return studio, asyncio.run(answered())
+
+
+async def converse(studio: Studio, messages: Iterable[str], options: Options) -> int:
+    """One turn after the other. A turn that fails says so, and the conversation goes on."""
+    code = 0
+    async with studio:
+        for message in messages:
+            try:
+                pictures, text = pictures_in(message)
+                asked = replace(wish(options), text=text, images=(*options.images, *pictures))
+                options.images = []
+                with display.planning(quiet=options.json or studio.model is None) as say:
+                    reply = await studio.talk(asked, say)
+                code = show_reply(studio, reply, options)
+            except UserError as error:
+                code = complain(str(error), EXIT_USER_ERROR)
+    return code
+
+
+def show_reply(studio: Studio, reply: Reply, options: Options) -> int:
+    """Sentences, then the draft to look at, or the film as it is made."""
+    if options.json:
+        board = reply.draft.plan.storyboard.model_dump(mode="json") if reply.draft else None
+        answer({"lines": [*reply.lines], "draft": board, "job": reply.job.id if reply.job else None})
+    else:
+        display.lines(reply.lines)
+    if reply.draft and not options.json:
+        plan = reply.draft.plan
+        prompts = [window.prompt for window in plan.windows]
+        display.storyboard(plan.storyboard.title, plan.storyboard, prompts, plan.first_window)
+        say("\nSay “film it”, or what should be different.")
+    return deliver(studio, reply.job, (), options) if reply.job else 0
+
+
+def pictures_in(message: str) -> tuple[list[Path], str]:
+    """Files of pictures that a message names, as a terminal pastes them, and the message without them."""
+    named = [word for word in message.split() if Path(word.strip("'\"")).suffix.lower() in PICTURE_FILES]
+    pictures = [Path(word.strip("'\"")) for word in named]
+    there = {word for word, path in zip(named, pictures, strict=True) if path.is_file()}
+    return [path for path in pictures if path.is_file()], " ".join(w for w in message.split(" ") if w not in there)
 
 
 def film(studio: Studio, proposal: Proposal, options: Options) -> int:
@@ -186,8 +261,12 @@ def film(studio: Studio, proposal: Proposal, options: Options) -> int:
         require_free(options.out, [*getattr(options, "images", []), getattr(options, "video", None)])
     if not options.json:
         display.notes(proposal.notes)
+    return deliver(studio, studio.submit(proposal), proposal.notes, options)
+
+
+def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) -> int:
+    """Watch a job being filmed, and leave the video where it was asked for."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    job = studio.submit(proposal)
     try:
         job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=options.json)
     except KeyboardInterrupt:
@@ -214,12 +293,12 @@ def film(studio: Studio, proposal: Proposal, options: Options) -> int:
                 "seconds_taken": round(take.film.render_seconds, 3),
                 "seed": take.plan.seed,
                 "trained": take.film.trained,
-                "notes": [*proposal.notes],
+                "notes": [*notes],
             }
         )
     untrained = "" if take.film.trained else " The model is untrained: expect shapeless colours."
     seconds, windows = take.film.render_seconds, len(take.plan.windows)
-    took = f"{display.clock(seconds)}, {seconds / windows:.1f} s a window"
+    took = f"{clock(seconds)}, {seconds / windows:.1f} s a window"
     return say(f"Take {take.id}: {video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
 
 
@@ -257,7 +336,7 @@ def copy_whole(source: Path, out: Path) -> None:
 def wish(options: Options) -> Wish:
     """What was typed, as the studio takes it."""
     given = {name: value for name, value in vars(options).items() if name in Wish.__dataclass_fields__}
-    return Wish(text=getattr(options, "story", ""), requester=getpass.getuser(), **given)
+    return Wish(text=getattr(options, "story", None) or "", requester=getpass.getuser(), **given)
 
 
 def ask_engine(question: str) -> dict[str, Any]:
@@ -298,11 +377,13 @@ COMMANDS = {
     "continue": proceed,
     "again": again,
     "plan": plan,
+    "talk": talk,
     "queue": queue,
     "history": history,
     "cancel": cancel,
     "show": show,
     "worker": worker,
     "models": models,
+    "bench": examine,
     "doctor": doctor,
 }

@@ -1,6 +1,8 @@
 """Answers as text for a terminal. What a script reads goes to stdout, everything else to stderr."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -8,16 +10,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from storage.schema import Job, JobState, Plan, Stage, Storyboard, Take
+from bot.progress import progress_text
+from storage.schema import Job, Plan, Storyboard, Take
 from storage.timeline import DROPPED_FRAMES, FPS, film_time
 
-STAGES = {
-    Stage.LOADING: "loading the model",
-    Stage.DENOISING: "step {step} of {steps}",
-    Stage.DECODING: "decoding",
-    Stage.FILMED: "filmed",
-    Stage.JOINING: "joining",
-}
 BAR_STEPS = 1000
 
 stderr = Console(stderr=True, highlight=False)
@@ -28,6 +24,43 @@ def notes(lines: Iterable[str]) -> None:
     """What the person should know before the film."""
     for line in lines:
         stderr.print(escape(line), style="dim")
+
+
+def note(text: str) -> None:
+    """A remark while something long goes on."""
+    stderr.print(text, style="dim", markup=False, soft_wrap=True)
+
+
+def plain(text: str) -> None:
+    """A text as it is, however wide."""
+    print(text)
+
+
+def lines(said: Iterable[str]) -> None:
+    """An answer to a person."""
+    for line in said:
+        stdout.print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def planning(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A line that says what the director is doing, while it does, where the terminal allows one."""
+    if quiet or not stderr.is_terminal:
+        yield lambda _: None
+        return
+    with stderr.status("planning …") as status:
+        yield lambda what: status.update(escape(what))
+
+
+def typed(prompt: str) -> Iterator[str]:
+    """What is typed, line by line, until the end of the input."""
+    while True:
+        try:
+            line = stdout.input(prompt) if sys.stdin.isatty() else next(sys.stdin)
+        except (EOFError, StopIteration):
+            return
+        if line.strip():
+            yield line.strip()
 
 
 def watch(jobs: Iterator[Job], place_of: Callable[[int], int | None], *, quiet: bool) -> Job:
@@ -42,24 +75,6 @@ def watch(jobs: Iterator[Job], place_of: Callable[[int], int | None], *, quiet: 
             done = job.progress.fraction if job.progress else 0.0
             bar.update(task, description=progress_text(job, place_of(job.id)), completed=done * BAR_STEPS)
     return job
-
-
-def progress_text(job: Job, place: int | None) -> str:
-    """One line on where a job is."""
-    if job.state is JobState.QUEUED:
-        again = f" again: {job.error}" if job.error else ""
-        return f"queued{again}" + (f", number {place}" if place else "")
-    progress = job.progress
-    if job.state is not JobState.RUNNING or progress is None:
-        return str(job.state)
-    stage = STAGES[progress.stage].format(step=progress.step, steps=progress.steps)
-    left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
-    return f"window {progress.window} of {progress.windows}, {stage}{left}"
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds: 65 is 1:05."""
-    return f"{round(seconds) // 60}:{round(seconds) % 60:02}"
 
 
 def storyboard(title: str, told: Storyboard, prompts: Iterable[str], first_window: int) -> None:

@@ -70,6 +70,15 @@ def parser() -> argparse.ArgumentParser:
     _numbers(plan)
     _channel(plan)
 
+    talk = command(
+        "talk", "talk with the director: it drafts, you change, “film it” films; without MESSAGE line by line"
+    )
+    talk.add_argument("story", type=_text, nargs="?", metavar="MESSAGE", help="one message, as you would say it")
+    _pictures(talk)
+    talk.add_argument("--take", type=_number, metavar="N", help="the take that is answered")
+    talk.add_argument("--preset", metavar="NAME", help="a way to film; see settings")
+    _output(talk)
+
     _channel(command("queue", "list what waits and what is being filmed"), default=None)
     history = command("history", "list the takes of a channel, each under the one that it continues")
     _channel(history)
@@ -82,6 +91,17 @@ def parser() -> argparse.ArgumentParser:
     models = command("models", "list the files of the 14 B model that are here and that are missing, or get them")
     models.add_argument("action", nargs="?", choices=["get"], metavar="get", help="download what is missing")
     models.add_argument("set", nargs="?", default="svi2pro", metavar="SET", help="svi2pro")
+    bench = command("bench", "examine the director on requests that ship, or the demonstration model on photographs")
+    bench.add_argument("what", choices=["planner", "demo"], metavar="planner|demo", help="what is examined")
+    bench.add_argument(
+        "--model", metavar="MODEL", help="rules, a GGUF file or a server's address (default: as in the settings)"
+    )
+    bench.add_argument("--limit", type=_number, metavar="N", help="cases of each group, at most")
+    bench.add_argument(
+        "--group", action="append", choices=["film", "conversation", "revision", "settings", "safety"], metavar="GROUP",
+        help="film, conversation, revision, settings or safety (may be repeated; default: all)",
+    )  # fmt: skip
+    bench.add_argument("--verbose", action="store_true", help="say what was wrong, case by case")
     command("doctor", "say what is installed, which models are found, and what will run where")
     return top
 
@@ -101,7 +121,7 @@ def _numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seconds", type=float, metavar="N", help="length (default: what the story needs)")
     command.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: the picture's aspect)")
     command.add_argument("--seed", type=int, metavar="N", help="same seed, same video (default: a new one)")
-    command.add_argument("--preset", metavar="NAME", help="demo, quality, lightning or lightning-3phase")
+    command.add_argument("--preset", metavar="NAME", help="demo, demo-fast, quality, lightning or lightning-3phase")
 
 
 def _output(command: argparse.ArgumentParser) -> None:

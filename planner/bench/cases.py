@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from storage.schema import IntentKind, Storyboard, Value
+from storage.schema import IntentKind, Storyboard, Value, Wishes
 from storage.timeline import continuation_windows_for, windows_for
 
 Alternative = Annotated[str, StringConstraints(min_length=1, pattern=r"\w")]
@@ -84,18 +84,6 @@ class FilmCase(Story):
     """A film from nothing but words and pictures."""
 
 
-class Wishes(Value):
-    """Settings that a person can ask for by words; None is not asked for."""
-
-    preset: Literal["fast", "best"] | None = None
-    shape: Literal["portrait", "landscape", "square"] | None = None
-    resolution: Annotated[str, StringConstraints(pattern=r"^(\d+p|\d+x\d+)$")] | None = None
-    steady: Literal[True] | None = None
-    motion: Literal["more", "less"] | None = None
-    seed: int | None = None
-    length: float | None = None
-
-
 class SettingsCase(Story):
     """Settings by words, or words that only look like settings. Without events it is a word about settings alone."""
 
@@ -122,14 +110,11 @@ class Context(Value):
     filming: bool = False  # a job of this person is queued or running
 
 
-Said = IntentKind | Literal["approve"]  # "approve": film the draft as it is
-
-
 class ConversationCase(Story):
     """A message in its context. The first intent is the best; the others are as good where the words allow both."""
 
     context: Context = Context()
-    intents: Annotated[tuple[Said, ...], Field(min_length=1)]
+    intents: Annotated[tuple[IntentKind, ...], Field(min_length=1)]
 
     @property
     def windows(self) -> int | None:

@@ -27,14 +27,12 @@ from planner.bench.cases import (
     ConversationCase,
     Part,
     RevisionCase,
-    Said,
     SettingsCase,
     Story,
-    Wishes,
     WordsIn,
 )
 from planner.bench.matching import Match, contains, holds, match, time_error
-from storage.schema import Storyboard, StoryboardWindow
+from storage.schema import IntentKind, Storyboard, StoryboardWindow, Wishes
 from storage.timeline import WINDOW_SECONDS, film_seconds
 
 
@@ -151,16 +149,19 @@ def unfilmable(board: Storyboard, pictures: int) -> tuple[str, ...]:
     return tuple(faults)
 
 
-def score_intent(case: ConversationCase, said: Said | None) -> Score:
+def score_intent(case: ConversationCase, said: IntentKind | None) -> Score:
     """Whether a message was understood."""
     right = said in case.intents
     notes = () if right else (f"{case.id}: {said} instead of {case.intents[0]}",)
     return Score(intent=Share(int(right), 1), notes=notes)
 
 
-def score_settings(case: SettingsCase, got: Wishes) -> Score:
-    """Which settings were taken from the words: right ones of those expected or set."""
-    asked, made = case.wishes.model_dump(exclude_none=True), got.model_dump(exclude_none=True)
+def score_settings(case: SettingsCase, got: Wishes, length: float | None) -> Score:
+    """Which settings were taken from the words, the length among them: right ones of those expected or set."""
+    asked, made = (
+        {**wishes.model_dump(exclude_defaults=True), **({"length": seconds} if seconds else {})}
+        for wishes, seconds in ((case.wishes, case.length), (got, length))
+    )
     names = sorted(asked.keys() | made.keys())
     wrong = [name for name in names if asked.get(name) != made.get(name)]
     share = Share(len(names) - len(wrong), len(names)) if names else Share(1, 1)

@@ -1,0 +1,328 @@
+"""Changes to a storyboard. What was not asked to change stays word for word.
+
+A revision is a list of edits, whoever found them: the rules here, or a language model (planner/editing.py).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from planner.brief import Brief
+from planner.camera import take_camera
+from planner.cues import FIRST_BEAT_SECONDS, stems
+from planner.setting import Kind, Phrase, phrase_of, without
+from planner.targets import Target, find_target
+from planner.words import word_list
+from storage.schema import Beat, Storyboard, StoryboardWindow
+from storage.timeline import WINDOW_SECONDS
+
+SO_FAR = "So far: "
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change: of a window's scene or camera, or of a beat, counted from 0. An empty text removes a beat.
+
+    A beat behind the last one is a new one, at `seconds` of the window's clock.
+    """
+
+    window: int
+    part: str  # scene, camera or beat
+    text: str
+    beat: int = 0
+    seconds: float | None = None
+
+
+def apply(edits: Iterable[Edit], former: Storyboard) -> Storyboard:
+    """The former storyboard with some changes; beats stay in the order of their seconds."""
+    windows = list(former.windows)
+    for edit in edits:
+        windows[edit.window] = _edited(windows[edit.window], edit)
+    bare = [
+        window.model_copy(update={"beats": tuple(b for b in window.beats if b.action != _GONE)}) for window in windows
+    ]
+    return former.model_copy(update={"windows": tuple(bare)})
+
+
+_GONE = "\x00"  # of a beat that is to be removed, so that the others keep their numbers until the end
+
+
+def _edited(window: StoryboardWindow, edit: Edit) -> StoryboardWindow:
+    if edit.part != "beat":
+        return window.model_copy(update={edit.part: edit.text})
+    beats = list(window.beats)
+    if edit.beat < len(beats):
+        seconds = beats[edit.beat].seconds if edit.seconds is None else edit.seconds
+        beats[edit.beat] = Beat(seconds=seconds, action=edit.text or _GONE)
+    elif edit.text:
+        beats.append(Beat(seconds=FIRST_BEAT_SECONDS if edit.seconds is None else edit.seconds, action=edit.text))
+    return window.model_copy(update={"beats": tuple(sorted(beats, key=lambda beat: beat.seconds))})
+
+
+# ---- by rules -------------------------------------------------------------------------------------------------------
+
+_NAME = r"(?:(?:the|a|an|his|her|my|that|this|any|all|der|die|das|den|dem|ein|eine|einen|le|la|les|un|une|el|los) )?"
+_REPLACE = re.compile(
+    rf"^(?:replace|swap|change|turn|exchange|ersetze?|tausche?|remplace|cambia) {_NAME}(?P<old>.{{2,60}}?) "
+    rf"(?:with|for|by|into|to|durch|gegen|mit|par|por) (?P<new>.{{2,100}})$"
+    rf"|^(?P<new2>.{{2,100}}?),? (?:instead of|rather than|statt|anstatt|au lieu de"
+    rf"|en vez de) {_NAME}(?P<old2>.{{2,60}})$"
+    rf"|^(?:not|no|nicht|pas) {_NAME}(?P<old3>.{{2,60}}?),? (?:but|sondern|mais|sino) (?P<new3>.{{2,100}})$",
+    re.IGNORECASE,
+)
+_REMOVE = re.compile(
+    rf"^(?:remove|drop|delete|lose|take out|get rid of|cut out|skip|leave out|omit|without|no(?: more)?|don't show"
+    rf"|entferne|ohne|kein(?:e[nr]?)?|lass|supprime|enlève|sans|quita|sin) {_NAME}(?P<old>.{{2,60}}?)(?: weg"
+    rf"| away| out)?$",
+    re.IGNORECASE,
+)
+_ATTRIBUTE = re.compile(
+    r"^(?:make |turn |colou?r |paint |let )?(?P<name>(?:the|his|her|my|der|die|das) [^\W\d_]+)"
+    r"(?: (?:should|must|has to|needs to|ought to|soll(?:te)?))?(?: (?:be|look|turn|become|sein))? "
+    r"(?P<how>(?:(?:very|more|much|dark|light|bright|deep) )?[^\W\d_]+)(?: sein)?$",
+    re.IGNORECASE,
+)
+_MODAL = re.compile(
+    r"\b(he|she|it|[^\W\d_]+) (?:should|must|has to|needs to|ought to) (?:be )?([^\W\d_]+)", re.IGNORECASE
+)
+_LEAD = re.compile(
+    r"^(?:(?:please|pls|but|and|now|then|also|instead|just|i want|i'd like|let|have|could you|can you"
+    r"|make it(?: so that)?"
+    r"|make|change it(?: so that)?|it should be|bitte|aber|mais|pero|:|,|-)[ ,]+)+",
+    re.IGNORECASE,
+)
+_ALSO = re.compile(r"\b(?:also|too|as well|additionally|add|plus|auch|aussi|también)\b", re.IGNORECASE)
+_ADD = re.compile(r"^(?:add|put in|include|füge?|ajoute|añade) ", re.IGNORECASE)
+_COMMON_NOUNS = word_list("film video ending end beginning start camera scene shot light window part thing")
+_MANNERS = re.compile(
+    r"^(?:(?:much|a bit|a little|more|less|even|very|too|way|etwas|viel|plus|moins|más) )*"
+    r"(?:calm|slow|fast|quick|dark|bright|warm|cold|cool|gentl|soft|loud|dramatic|happi|happy|sad|funn|scar"
+    r"|epic|quiet|wild|moody"
+    r"|mysterious|romantic|tense|subtle|energetic|colou?rful|ruhig|langsam|dunk|hell|lent|calme|sombre|lento"
+    r"|oscur)[^\W\d_]*$",
+    re.IGNORECASE,
+)
+
+
+def edits_by_rules(former: Storyboard, brief: Brief) -> list[Edit]:
+    """The edits that a wish asks for."""
+    edits: list[Edit] = []
+    for wish in _wishes(brief.story):
+        target = find_target(wish, former, brief)
+        edits += _edits_of(_LEAD.sub("", target.rest).strip(" ,.;:!"), target, apply(edits, former))
+    return edits
+
+
+def _wishes(story: str) -> list[str]:
+    """The sentences of a wish; what stands behind a colon says what stands before it in other words."""
+    return [part.strip() for part in re.split(r"(?<=[.!?;])\s+|\n+", story) if part.strip(" .!?;")]
+
+
+def _edits_of(wish: str, target: Target, board: Storyboard) -> list[Edit]:
+    if not wish:
+        return []
+    head, colon, behind = wish.partition(":")
+    if colon and _MANNERS.match(re.sub(r"^(?:should|must|shall|soll(?:te)?) be ", "", head.strip())):
+        return _edits_of(behind.strip(), target, board)
+    if match := _REPLACE.match(wish):
+        old = match["old"] or match["old2"] or match["old3"]
+        new = match["new"] or match["new2"] or match["new3"]
+        return _replace(old.strip(), _told(new), target, board)
+    if match := _REMOVE.match(wish):
+        return _remove(match["old"], target, board)
+    phrases, cameras, words = _parts(wish)
+    if phrases or cameras:
+        return _set(phrases, cameras, words, target, board)
+    if edits := _attribute(wish, target, board):
+        return edits
+    wish = re.sub(r"^(?:should|must|shall|soll(?:te)?) (?:be )?", "", wish)
+    if _MANNERS.match(wish) or not target.narrow:
+        return _join(wish, target, board)
+    return _act(wish, target, board)
+
+
+def _parts(wish: str) -> tuple[list[Phrase], str, str]:
+    """Settings and camera moves of a wish, and the words that are neither."""
+    camera, words = take_camera(wish)
+    clauses = [part.strip() for part in re.split(r",| and ", words) if part.strip()]
+    found = [(clause, phrase_of(clause) or _bare_phrase(clause)) for clause in clauses]
+    phrases = [phrase for _, phrase in found if phrase]
+    return phrases, camera, ", ".join(clause for clause, phrase in found if not phrase)
+
+
+def _bare_phrase(words: str) -> Phrase | None:
+    """ "sunset" for "at sunset", "snowing" for "it is snowing"."""
+    for lead in ("at ", "in the ", "it is ", "in "):
+        if (phrase := phrase_of(lead + words)) and phrase.kind in (Kind.DAYTIME, Kind.WEATHER, Kind.PLACE):
+            return phrase
+    return None
+
+
+def _set(phrases: Sequence[Phrase], camera: str, words: str, target: Target, board: Storyboard) -> list[Edit]:
+    """Settings replace those of their kind; a camera replaces the camera."""
+    edits = []
+    for number in target.windows:
+        window = board.windows[number]
+        if phrases or words:
+            setting, _, past = window.scene.partition(SO_FAR)
+            for phrase in phrases:
+                setting = without(phrase.kind, setting) if phrase.kind is not Kind.STYLE else setting
+            new = [_sentence(part) for part in (*(phrase.words for phrase in phrases), words) if part]
+            scene = " ".join(filter(None, [setting.strip(), *new, SO_FAR + past if past else ""]))
+            edits.append(Edit(number, "scene", scene))
+        if camera:
+            edits.append(Edit(number, "camera", camera))
+    return edits
+
+
+def _join(wish: str, target: Target, board: Storyboard) -> list[Edit]:
+    """A wish that names nothing of the storyboard is said in every window that it is about."""
+    return _set([], "", wish, target, board)
+
+
+def _act(wish: str, target: Target, board: Storyboard) -> list[Edit]:
+    """An action for a window, a time or the ending: it takes the place of the beat that is nearest to what it says."""
+    number = target.windows[0] if target.seconds is not None or not target.last else target.windows[-1]
+    window, action = board.windows[number], _told(_ADD.sub("", wish))
+    shared = [len(stems(beat.action) & stems(action)) for beat in window.beats]
+    if _ALSO.search(wish) or not window.beats:
+        seconds = target.seconds if target.seconds is not None else _free_second(window)
+        return [Edit(number, "beat", _ALSO.sub("", action).strip(" ,"), len(window.beats), seconds)]
+    if target.seconds is not None:
+        beat = min(range(len(shared)), key=lambda b: abs(window.beats[b].seconds - target.seconds))  # type: ignore[operator]
+        return [Edit(number, "beat", action, beat, target.seconds)]
+    beat = max(range(len(shared)), key=lambda b: (shared[b] > 1, b) if target.last else (shared[b], b))
+    return [Edit(number, "beat", action, beat)]
+
+
+def _free_second(window: StoryboardWindow) -> float:
+    """Behind the last beat, halfway to the end of the window."""
+    last = window.beats[-1].seconds if window.beats else FIRST_BEAT_SECONDS
+    return round(min((last + WINDOW_SECONDS) / 2, WINDOW_SECONDS - 0.5), 2)
+
+
+def _replace(old: str, new: str, target: Target, board: Storyboard) -> list[Edit]:
+    """A thing for another one wherever it is named; an action for another one in its beat."""
+    acts = (
+        " " in new
+        and re.match(r"(?:he|she|it|they|the|a|my|er|sie|es|il|elle) .*", new, re.IGNORECASE)
+        and (old.lower().endswith("ing") or len(old.split()) > 2)
+    )
+    if acts:
+        found = _beats_about(old, target, board)
+        return [
+            Edit(window, "beat", new if index == 0 else "", beat) for index, (window, beat) in enumerate(found[:1])
+        ] or (_act(new, target, board))
+    noun = re.sub(rf"^{_NAME}", "", new, flags=re.IGNORECASE) if _NAME_AT_START.match(new) else new
+    return _substitute(_pattern(old), lambda match: _cased(noun, match[0]), target, board)
+
+
+def _attribute(wish: str, target: Target, board: Storyboard) -> list[Edit]:
+    """ "The crab should be blue": a quality for a thing, wherever it is named. Nothing for any other wish."""
+    match = _ATTRIBUTE.match(wish)
+    name = match["name"].split()[-1] if match else ""
+    if not match or name.lower() in _COMMON_NOUNS:
+        return []
+    named = re.compile(rf"\b(?:{_COLOURS} )?({re.escape(name)})\b", re.IGNORECASE)
+    return _substitute(named, lambda found: f"{match['how'].lower()} {found[1]}", target, board)
+
+
+def _remove(old: str, target: Target, board: Storyboard) -> list[Edit]:
+    """Beats and sentences of scenes that name a thing go, and the camera that follows it."""
+    wanted, edits = stems(old) or {old.lower()}, []
+    for number in target.windows:
+        window = board.windows[number]
+        edits += [Edit(number, "beat", "", i) for i, b in enumerate(window.beats) if wanted <= stems(b.action)]
+        kept = _kept_sentences(window.scene, wanted)
+        if kept != window.scene:
+            edits.append(Edit(number, "scene", kept))
+        if wanted <= stems(window.camera):
+            edits.append(Edit(number, "camera", ""))
+    return edits
+
+
+def _kept_sentences(scene: str, unwanted: set[str]) -> str:
+    """A scene without what names something: phrases between commas first, whole sentences where nothing is left."""
+    sentences = []
+    for sentence in re.split(r"(?<=[.!?])\s+", scene):
+        lead, body = (SO_FAR, sentence[len(SO_FAR) :]) if sentence.startswith(SO_FAR) else ("", sentence)
+        if not unwanted <= stems(body):
+            sentences.append(sentence)
+            continue
+        mark = "; " if lead else ", "
+        parts = [part for part in body.rstrip(".").split(mark) if not unwanted <= stems(part)]
+        if parts:
+            sentences.append(lead + _sentence(mark.join(parts)) if not lead else f"{lead}{mark.join(parts)}.")
+    return " ".join(sentences)
+
+
+def _substitute(
+    pattern: re.Pattern[str], new: Callable[[re.Match[str]], str], target: Target, board: Storyboard
+) -> list[Edit]:
+    """The same change in every text of some windows."""
+    edits = []
+    for number in target.windows:
+        window = board.windows[number]
+        for part in ("scene", "camera"):
+            text = getattr(window, part)
+            if (changed := _articles(pattern.sub(new, text))) != text and pattern.search(text):
+                edits.append(Edit(number, part, changed))
+        for index, beat in enumerate(window.beats):
+            if pattern.search(beat.action):
+                edits.append(Edit(number, "beat", _articles(pattern.sub(new, beat.action)), index))
+    return edits
+
+
+def unwanted(wish: str) -> re.Pattern[str] | None:
+    """What a wish wants to be gone, removed or replaced; None if it does not."""
+    bare = _LEAD.sub("", wish).strip(" ,.;:!")
+    match = _REPLACE.match(bare) or _REMOVE.match(bare)
+    old = match and next((value for name, value in match.groupdict().items() if name.startswith("old") and value), None)
+    return _pattern(old.strip()) if old else None
+
+
+def _beats_about(words: str, target: Target, board: Storyboard) -> list[tuple[int, int]]:
+    """Beats of some windows that share words with a text, the nearest first."""
+    wanted = stems(words)
+    scores = [
+        (len(wanted & stems(beat.action)), number, index)
+        for number in target.windows
+        for index, beat in enumerate(board.windows[number].beats)
+    ]
+    return [(number, index) for score, number, index in sorted(scores, key=lambda s: -s[0]) if score]
+
+
+_COLOURS = r"(?:red|green|blue|yellow|orange|purple|violet|pink|brown|black|white|grey|gray|golden|silver)"
+_NAME_AT_START = re.compile(rf"^{_NAME}(?=.)", re.IGNORECASE)
+
+
+def _pattern(old: str) -> re.Pattern[str]:
+    """A thing by its name, in the singular or plural."""
+    return re.compile(rf"\b{re.escape(old)}(?P<plural>s|es)?\b", re.IGNORECASE)
+
+
+def _cased(new: str, old: str) -> str:
+    return new[:1].upper() + new[1:] if old[:1].isupper() else new
+
+
+def _articles(text: str) -> str:
+    """a or an, as the word behind wants it."""
+    text = re.sub(r"\b([Aa])n (?=[bcdfgjklmnpqrstvwxyz])", r"\1 ", text)
+    return re.sub(r"\b([Aa]) (?=[aeiou](?!ne\b|nic|se|uro))", r"\1n ", text)
+
+
+def _told(wish: str) -> str:
+    """A wish as something that happens: "he should sit down" is "he sits down"."""
+
+    def happens(match: re.Match[str]) -> str:
+        subject, verb = match[1], match[2]
+        plural = subject.lower() in ("they", "we", "you", "i")
+        ending = "" if plural else "es" if re.search(r"(?:s|sh|ch|x|z|o)$", verb) else "s"
+        verb = verb[:-1] + "ie" if ending and re.search(r"[^aeiou]y$", verb) else verb
+        return f"{subject} {verb}{ending}"
+
+    return _MODAL.sub(happens, wish, count=1).strip(" ,.;:!")
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "。")) or not words else ".")

@@ -1,0 +1,102 @@
+"""The director with a language model: it writes, code checks, the model mends, and at last the rules dictate.
+
+free form  ->  faults?  ->  the same again with the reasons  ->  faults?  ->  dictated form, which has none
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from planner.brief import Brief, OnPlanning, Told
+from planner.check import covered, faults
+from planner.cues import cues
+from planner.editing import EditForm, edit_faults, edits_question
+from planner.filled import Unreadable
+from planner.form import Form, Sketch
+from planner.language.model import LanguageModel, ModelFailed, Question
+from planner.prompting import dictated_question, storyboard_question
+from planner.revision import apply
+from planner.rules import RuleDirector, places_pictures, stretched
+from storage.schema import Storyboard, StoryboardWindow
+
+RULES = RuleDirector()
+PART_WINDOWS = 6  # that are written at once: a longer film is planned in parts, each knowing how the one before ended
+
+Windows = tuple[StoryboardWindow, ...]
+
+
+@dataclass(frozen=True)
+class ModelDirector:
+    """Plans with a language model, within `seconds`. Without an answer in time the rules plan, and say so."""
+
+    model: LanguageModel
+    seconds: float = 120.0
+
+    async def storyboard(self, brief: Brief, on_planning: OnPlanning = lambda _: None) -> Told:
+        """A storyboard for a brief."""
+        brief = (
+            brief if self.model.sees else replace(brief, looks=tuple(replace(look, jpeg=b"") for look in brief.looks))
+        )
+        rules = RULES.board(brief)
+        try:
+            async with asyncio.timeout(self.seconds):
+                if brief.former:
+                    return Told(await self._revise(brief, brief.former, on_planning), f"Changed by {self.model.name}.")
+                title, told = "", cues(brief)
+                windows: Windows = ()
+                for start in range(0, brief.windows, PART_WINDOWS):
+                    span = range(start, min(start + PART_WINDOWS, brief.windows))
+                    form = Form(brief, told, rules, places_pictures(brief), span)
+                    heading, more = await self._write(form, windows, on_planning)
+                    title, windows = title or heading, (*windows, *more)
+                return Told(Storyboard(title=title, windows=windows), f"Planned by {self.model.name}.")
+        except TimeoutError:
+            reason = f"the language model {self.model.name} took longer than {self.seconds:g} s"
+        except (ModelFailed, Unreadable) as error:
+            reason = str(error)
+        return Told(rules, f"Planned by rules: {reason}.", failed=reason)
+
+    async def _write(self, form: Form, before: Windows, on_planning: OnPlanning) -> tuple[str, Windows]:
+        """Title and windows of a form. At most three questions: free, free with the faults of the first, dictated."""
+        answer = await self._ask(storyboard_question(form, before), on_planning, "planning")
+        found, sketch = judge(answer, form)
+        if sketch and found and worth_mending(sketch, form):
+            mend = storyboard_question(form, before, found, answer)
+            answer = await self._ask(mend, on_planning, "mending the plan")
+            found, sketch = judge(answer, form)
+        if sketch and not found:
+            return sketch.title, sketch.windows
+        return form.read_dictated(await self._ask(dictated_question(form), on_planning, "planning in small steps"))
+
+    async def _revise(self, brief: Brief, former: Storyboard, on_planning: OnPlanning) -> Storyboard:
+        """The former storyboard with edits. At most two questions; then the rules edit."""
+        form = EditForm(stretched(former, brief.windows), brief)
+        if not brief.story:
+            return form.board
+        question = edits_question(form)
+        for what in ("changing the plan", "mending the change"):
+            answer = await self._ask(question, on_planning, what)
+            edits = form.read(answer)
+            found = edit_faults(edits, form)
+            if not found:
+                return apply(edits, form.board)
+            question = edits_question(form, found, answer)
+        raise Unreadable(f"the edits of {self.model.name} did not fit: {found[0][:1].lower()}{found[0][1:-1]}")
+
+    async def _ask(self, question: Question, on_planning: OnPlanning, what: str) -> str:
+        on_planning(f"{what} …")
+        answer = await self.model.answer(question, lambda words: on_planning(f"{what} … {words} words"))
+        return answer.text
+
+
+def judge(answer: str, form: Form) -> tuple[list[str], Sketch | None]:
+    """What is wrong with an answer, and the windows in it, if they can be read."""
+    try:
+        sketch = form.read(answer)
+    except Unreadable as error:
+        return [str(error)], None
+    return faults(sketch, form), sketch
+
+
+def worth_mending(sketch: Sketch, form: Form) -> bool:
+    """Whether most of the story is there. A model that is lost is asked for less, not for the same again."""
+    return 2 * len(covered(sketch)) >= len(form.expected)
