@@ -55,6 +55,12 @@ _WORDS = {
     "dos": 2,
 }
 _CJK = {"一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8}
+# "start with the first photo and end with the second": the noun is said once
+_NOUNLESS = re.compile(
+    r"(?<!\w)(?P<lead>(?:end|finish|close|start|begin|open)(?:s|ing)? (?:with|on|at|in) the )"
+    r"(?P<which>first|second|third|fourth|last|other)(?: one)?(?=\s*(?:[,.;!\n]|$|and ))",
+    re.IGNORECASE,
+)
 _ORDINAL = "|".join(f"(?P<o{number}>{words})" for number, words in _ORDINALS.items())
 _MENTION = re.compile(
     rf"(?<!\w){_NOUN} ?(?:number |no\.? ?|nr\.? ?|n° ?|#)?(?P<number>\d{{1,3}}(?!\w|[.:]\d)"
@@ -106,6 +112,20 @@ _BEFORE = re.compile(
     r"(?:(?:the|my|our|dem|das|der|la|le|l'|el|il) ?)?[\s(]*$",
     re.IGNORECASE,
 )
+
+
+def with_nouns(text: str, pictures: int) -> str:
+    """A text in which every picture is called one. "The other" of two is the second.
+
+    >>> with_nouns("start with the first photo and end with the other", 2)
+    'start with the first photo and end with the second picture'
+    """
+    if pictures < 2:
+        return text
+    return _NOUNLESS.sub(
+        lambda match: f"{match['lead']}{'second' if match['which'].lower() == 'other' else match['which']} picture",
+        text,
+    )
 
 
 def find_mentions(clause: str, pictures: int) -> tuple[tuple[Mention, ...], str]:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 from planner.compiler import compile_prompt
-from planner.cues import is_english, tells
 from planner.filled import is_wordy
 from planner.form import Form, Sketch
 from planner.tokens import PROMPT_TOKENS, count_tokens
+from planner.words import is_english, tells
 
 TIME_SECONDS = 0.05  # a said time is kept within this
 

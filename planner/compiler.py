@@ -38,6 +38,7 @@ class Facts:
     clip: Clip | None = None
     keep_frames: int | None = None  # of `clip`
     size: Size | None = None  # exactly this, instead of the preset's area in the picture's shape
+    avoid: tuple[str, ...] = ()  # what must not be seen
 
 
 def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
@@ -51,7 +52,7 @@ def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
     windows = [
         Window(
             prompt=compile_prompt(window),
-            negative=negative_prompt(),
+            negative=negative_of(facts.avoid),
             seed=window_seed(facts.seed, source.head_windows + number),
             anchor=None if isinstance(source, StartImage) and anchor == source.image and number == 1 else anchor,
         )
@@ -67,6 +68,11 @@ def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
         model=model,
         loras=loras,
     )
+
+
+def negative_of(avoid: tuple[str, ...]) -> str:
+    """The stock negative prompt, and behind it what a person does not want to see."""
+    return ", ".join([negative_prompt(), *avoid])
 
 
 def reseed(plan: Plan, seed: Seed) -> Plan:

@@ -114,7 +114,9 @@ class Director:
             raise ValueError(
                 f"the storyboard has {len(storyboard.windows)} windows, the brief asks for {brief.windows}"
             )
-        facts = Facts(granted.preset, seed, request.images, take, request.clip, request.keep_frames, granted.size)
+        facts = Facts(
+            granted.preset, seed, request.images, take, request.clip, request.keep_frames, granted.size, intent.avoid
+        )
         plan = compile_plan(storyboard, facts)
         notes = (*notes_on(plan, brief, intent, request, granted.preset), *granted.notes, told.credit)
         return Direction(intent, storyboard, plan, notes, request.images)

@@ -24,7 +24,8 @@ _NUMBER_WORDS = {
 _NUMBERS = {word: float(number) for number, words in _NUMBER_WORDS.items() for word in words.split()}
 AMOUNT = r"(?:\d{1,4}(?:[.,]\d{1,6})?|" + "|".join(sorted(_NUMBERS, key=len, reverse=True)) + ")"
 SECONDS = (
-    r"(?:(?:seconds?|secondes?|secondi|secondo|segundos?|seconden|sekunden?|сек(?:унд[аыеу]?)?|secs?|seks?\.?|seg|sn|s)"
+    r"(?:(?:seconds?|secondes?|secondi|secondo|segundos?|seconden|sekunden?|sekund(?:y|ach)?|сек(?:унд[аыеу]?)?"
+    r"|secs?|seks?\.?|seg|sn|s)"
     r"(?![\w'’])|秒钟?|초)"
 )
 _MINUTES = r"(?:(?:minutes?|minuten?|minutos?|minuti|минут[аыу]?|mins?|m(?=\d))(?![^\W\d])|分钟?|분)"

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from planner.brief import Brief
 from planner.compiler import compile_prompt
-from planner.cues import tells
 from planner.filled import LONGEST, Unreadable, an_object, field, line, parsed
 from planner.language.model import JsonSchema, Message, Question
 from planner.prompting import disarmed, quoted, system_message
 from planner.revision import Edit, apply, unwanted
 from planner.targets import find_target
 from planner.tokens import PROMPT_TOKENS, count_tokens
+from planner.words import tells
 from storage.schema import Storyboard
 
 MOST_EDITS = 12

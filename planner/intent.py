@@ -7,7 +7,10 @@ on with that film.
 import re
 from dataclasses import dataclass
 
+from planner.chatter import spoken, take_avoided
+from planner.setting import phrase_of
 from planner.story import take_length
+from planner.targets import names_window
 from planner.wishes import take_wishes
 from storage.schema import Draft, Intent, IntentKind, Request, Take, Wishes
 
@@ -59,33 +62,47 @@ def _leading(words: str) -> re.Pattern[str]:
 
 
 _HELP = _alone(
+    r"(?:do|must|may|can|should) i (?!be ).{3,80}\?|(?:does|is) (?:it|this) (?:also |possible|work|free|able).{0,80}\?"
+    r"|(?:which|what) (?:commands|features|things).{0,40}|how (?:do|can|should) i .{3,60}\?|"
     r"help(?: me)?|\?+|commands|hilfe|aide|ayuda|aiuto|ajuda|帮助|ヘルプ|使い方|помощь"
     r"|what can (?:you|i) do|how (?:does|do) (?:this|it|you|i) .{0,40}|was kannst du|wie geht das"
 )
 _CANCEL = _alone(
+    r"(?:scrap|cancel|forget|drop|kill|abort) (?:it|that|this)[,.!] .{0,60}|laisse tomber(?:[ ,.!].{0,60})?"
+    r"|vergiss es(?:[ ,.!].{0,60})?|"
+    r"stop(?:[ ,!.]*stop)*(?:[ ,!.]+(?:wrong|not|that's|no).{0,40})?|(?:never ?mind|forget it"
+    r"|no)[ ,.!]*(?:don't|do not) "
+    r"(?:film|shoot|render|make|do)(?: it| that| this)?|brich (?:das|es|ihn|den .{1,20}) ab|annule[rz]?(?: ça"
+    r"| cela| tout)?|"
     rf"(?:cancel|abort|stop|never ?mind|abbrechen|abbruch|stopp|brich ab|annule[rz]?|arrête|cancelar?|para|annulla"
     rf"|detente|scrap|forget|discard|vergiss){_IT}"
     r"|取消|停止|キャンセル|中止|やめて|отмена|стоп"
 )
 _APPROVE = _alone(
     r"(?:(?:yes|yeah|yep|ok(?:ay)?|great|perfect|nice|cool|good|sure|alright|looks? (?:good|great|perfect|fine)|love it"
-    r"|i like (?:it|that)|that's (?:it|good|great|perfect)|fine|approved?|lgtm|ja|passt|gut|super|perfekt|oui|parfait"
-    r"|c'est (?:bon|parfait)|sí|si|vale|perfecto|はい|いいね|好的?|可以|👍)[ ,.!]*)*"
+    r"|i like (?:it|that)|that's (?:it|good|great|perfect)|fine|approved?|lgtm|ja|passt(?: so)?|gut|super"
+    r"|perfekt|oui|parfait"
+    r"|c'est (?:bon|parfait)(?: pour moi)?|sí|si|vale|perfecto|はい|いいね|好的?|可以|👍)[ ,.!]*)*"
     r"(?:(?:please )?(?:film|shoot|render|make|do|start|roll|go|run)(?: it| that| this| the (?:film|draft|plan)| for it"
     r"| ahead| now| with it)*|go|yes|yeah|yep|ok(?:ay)?|great|perfect|nice|cool|good|sure|looks? (?:good|great"
     r"|perfect|fine)"
-    r"|love it|approved?|lgtm|action|ja|passt|los(?: geht'?s)?|film es|dreh (?:es|ihn)|mach(?:e)? (?:es|das)|vas-y"
-    r"|filme(?:-le)?|c'est (?:bon|parfait)|oui|parfait|adelante|dale|hazlo|sí|vale|はい|撮影して|撮って|开拍|拍吧"
+    r"|love it|approved?|lgtm|action|ja|passt(?: so)?|los(?: geht'?s)?|film es|dreh (?:es|ihn)|mach(?:e)? (?:es"
+    r"|das)|vas-y"
+    r"|filme(?:-le)?|c'est (?:bon|parfait)(?: pour moi)?|lance(?:[ -]le)?|ship it|send it|oui|parfait|adelante"
+    r"|dale|hazlo|sí|vale|はい|撮影して|撮って|开拍|拍吧"
     r"|好的?|可以|👍)"
 )
 _STATUS = _alone(
+    r"wo bleibt .{0,40}|où (?:est|en est) (?:ma|mon|la|le) .{0,30}|dónde está mi .{0,30}|where(?:'s| is) (?:my"
+    r"|the) (?:film|video|clip).{0,20}|"
     r"why (?:is|does|are|did).{0,40}(?:slow|long|stuck|waiting|nothing).{0,30}|what(?:'s| is) (?:taking|in the queue"
     r"|going on|the queue|left).{0,40}|(?:where|what number) am i.{0,30}|how (?:many|full|big"
     r"|busy).{0,30}(?:queue|jobs?|ahead"
     r"|waiting).{0,20}|what are you (?:doing|filming|rendering).{0,20}|warum (?:ist|dauert|geht).{0,40}"
     r"|pourquoi.{0,30}(?:lent|long|temps).{0,20}|por qué.{0,30}(?:lento|tarda).{0,20}|wo (?:bin ich|stehe ich).{0,30}"
     r"|combien de temps.{0,40}|cuánto (?:falta|tiempo|tarda).{0,40}"
-    r"|status|progress|queue|eta|how (?:far|long|much longer|is it going).{0,40}|(?:is|are) (?:it|you|the film"
+    r"|status|progress|queue|eta|how (?:far|long|much longer|is it going).{0,40}|(?:is|are) (?:it|you|my video"
+    r"|my clip|the film"
     r"|the video|my film) "
     r"(?:done|ready|finished)(?: yet)?|when (?:is|will).{0,30}(?:ready|done|finished)|what's (?:the status|happening)"
     r"|wie (?:weit|lange).{0,40}|(?:schon )?fertig|où en (?:es-tu|est).{0,30}|c'est prêt|estado|progreso"
@@ -107,14 +124,18 @@ _SETTINGS = _alone(
 _AGAIN_WORDS = (
     r"(?:do |film |shoot |try |make )?(?:it |that |this )?(?:once )?(?:again|one more(?: time| take)?|once more)"
     r"|(?:another|a different|a new|one more|new|different)(?: take| one| try| version| attempt)|another|retry"
-    r"|re-?roll|re-?do(?: it)?"
-    r"|noch ?(?:mal|einmal)|nochmals|neuer versuch|encore(?: une fois)?|une autre(?: prise| fois)?|refais(?:-le)?"
+    r"|(?:roll|throw) (?:the dice|it)(?: again)?|re-?roll|re-?do(?: it)?|(?:the )?same(?: thing| one| film"
+    r"| video)? again(?:,? (?:with )?(?:an?)?(?:other)? ?"
+    r"(?:different |new )?seeds?)?|[^,.!?]{1,60}[,.!?] ?(?:try|do it|do that) (?:it |that )?again"
+    r"|noch ?(?:mal|einmal)|nochmals|neuer versuch|encore(?: une fois)?|(?:encore )?une autre(?: prise| fois"
+    r"| version)?|refais(?:-le)?"
     r"|otra (?:vez|toma)"
     r"|de nuevo|ancora(?: una volta)?|di nuovo|de novo|もう(?:一度|一回)|再来一[次遍]|重来|ещ[её] раз"
 )
 _AGAIN = _alone(_AGAIN_WORDS)
 _AGAIN_BUT = _leading(rf"(?:{_AGAIN_WORDS})(?:,? (?:but|aber|mais|pero|ma|only|with|without(?= )|mit|avec|con)|,|:) ")
 _REVISE = _leading(
+    r"(?:(?:can|could) (?:we|you|i) )?(?:do|have|try|make|see) (?:it|that|this) (?=.{1,60} instead)|"
     r"revise(?: it| this| that| the (?:film|video))?[:,]? (?:so that )?"
     r"|(?:exactly )?(?:the )?same(?: (?:film|video|clip|scene|shot|thing|again|one))?,? (?:but|only|except"
     r"|just)(?: with)? "
@@ -128,15 +149,23 @@ _REVISE_IN_REPLY = _leading(
     r"|remplace|quita|cambia)(?!\w))"
     r"|(?=(?:in|for|at|during) (?:the |window |part )?(?:\w+ )?(?:window|part|scene|ending|end|beginning|start)\b)"
     r"|(?=(?:the )?(?:ending|end|beginning|start|opening|camera|last|first|second|third|fourth) .{0,40}should )"
-    r"|(?=.{1,40} should (?!we )|.{1,60} instead(?: of .{1,60})?[.!]*$)|(?=(?:make|turn|change) the )"
+    r"|(?=.{1,40} should (?!we )|.{1,60} instead(?: of .{1,60})?[.!?]*$)|(?=(?:make|turn|change) the )"
     r"|(?=(?:a (?:bit|little)|much|slightly|etwas|viel|un peu) (?:more|less|\w+er|mehr|weniger|plus|moins)\b)"
     r"|but (?:with |make it )?|instead,? |(?=(?:without|more|less|fewer|no|not so|not as|too) )|change (?=the |his "
     r"|her )|aber |mais |pero "
     r"|(?=(?:slower|faster|darker|brighter|longer|shorter|calmer|closer)(?: please)?[.!]*$)|(?=(?:ohne|mehr|weniger"
-    r"|sans|plus de|moins de|sin|más|menos) )"
+    r"|sans|plus (?!tard)|moins de|sin|más|menos) )"
+)
+_CHANGE = re.compile(  # words in an answer that speak of what is there already
+    r"(?<!\w)(?:the whole time|throughout|the entire (?:film|time)|everywhere|die ganze zeit|tout le temps"
+    r"|todo el tiempo)(?!\w)"
+    r"|^(?:don't|do not|never|nicht|pas de) |, (?:not|nicht|pas) |^(?:\w+er|more \w+|less \w+) (?:camera|zoom"
+    r"|pan|light|colou?rs)\b",
+    re.IGNORECASE,
 )
 _CONTINUE = _leading(
-    r"(?:continue|keep (?:going|filming|rolling|it going)|go on|carry on|extend|weiter(?:filmen|machen|drehen)?"
+    r"(?:don't stop|continue|keep (?:going|filming|rolling|it going)|go on|carry on|extend|weiter(?:filmen"
+    r"|machen|drehen)?"
     r"|mach(?:e)? weiter"
     r"|fortsetz(?:en|ung)|setze? (?:es |ihn |den film )?fort|continue[rz]?|poursui[st]|sigue|continúa|continuar?"
     r"|prosegui"
@@ -158,14 +187,14 @@ _AND_THEN = _leading(
 
 def as_told(kind: IntentKind, request: Request, context: Context) -> Intent:
     """The intent of who said it outright, as a command does: the text is a story, less its own "continue"."""
-    text = request.text.strip()
+    text = _spoken(request)
     lead = _CONTINUE.match(text) if kind is IntentKind.CONTINUE else None
     return _intent(kind, text[lead.end() :] if lead else text, request, context.take.id if context.take else None)
 
 
 def understand(request: Request, context: Context) -> Intent:
     """What a person wants."""
-    text = request.text.strip()
+    text = _spoken(request)
     take = context.take.id if context.take else None
     for kind, pattern in (
         ()
@@ -204,6 +233,8 @@ def _story(text: str, request: Request, context: Context, take: int | None) -> I
     talks = context.replied or (context.draft and not request.images)
     if talks and (wish := _REVISE_IN_REPLY.match(text)):
         return _intent(IntentKind.REVISE, text[wish.end() :], request, take)
+    if talks and (_CHANGE.search(text) or names_window(text) or phrase_of(text.split(",")[0])):
+        return _intent(IntentKind.REVISE, text, request, take)
     then = _AND_THEN.match(text) if talks or (context.last and not request.images) else None
     if talks or then:
         return _intent(IntentKind.CONTINUE, text[then.end() :] if then else text, request, take)
@@ -217,9 +248,15 @@ def _told(text: str, wish: re.Match[str]) -> str:
 
 
 def _intent(kind: IntentKind, text: str, request: Request, take: int | None) -> Intent:
-    wishes, story = take_wishes(text.strip())
+    avoided, story = take_avoided(text.strip()) if kind is not IntentKind.REVISE else ((), text.strip())
+    wishes, story = take_wishes(story)
     seconds, story = take_length(story)
-    return Intent(kind=kind, story=story, seconds=request.seconds or seconds, take=take, wishes=wishes)
+    return Intent(kind=kind, story=story, seconds=request.seconds or seconds, take=take, wishes=wishes, avoid=avoided)
+
+
+def _spoken(request: Request) -> str:
+    """What was said, without what people write around it."""
+    return spoken(request.text, [image.name for image in request.images])
 
 
 def job_named(text: str) -> int | None:

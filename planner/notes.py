@@ -4,7 +4,7 @@ from planner.brief import Brief
 from planner.pacing import times_count_from_new_part
 from planner.presets import Preset
 from planner.story import read_story
-from storage.schema import ContinueTake, Intent, Plan, Request, StartImage
+from storage.schema import ContinueTake, Intent, Plan, Request, Sampling, StartImage
 from storage.timeline import FPS, NEW_FRAMES
 
 CROWDED_BEATS = 4  # more than this many in a window cannot be told apart
@@ -39,9 +39,19 @@ def notes_on(plan: Plan, brief: Brief, intent: Intent, request: Request, preset:
         notes.append(f"{beats} actions in one window of 5 s are a rush: ask for more seconds.")
     if plan.first_window > 1 and request.size and request.size != plan.size:
         notes.append(f"The size stays {plan.size}, as in the film that goes on.")
+    if intent.avoid:
+        notes.append(_avoided(intent.avoid, plan.sampling))
     if plan.model != preset.model:
         notes.append(f"Filmed with the model {plan.model}, as the film before.")
     return notes
+
+
+def _avoided(avoid: tuple[str, ...], sampling: Sampling) -> str:
+    """Whether what must not be seen can be kept out: only guidance, or NAG, reads a negative prompt."""
+    words = ", ".join(avoid)
+    if sampling.nag or any(phase.guidance > 1 for phase in sampling.phases):
+        return f"In the negative prompt: {words}."
+    return f"Not promised: “{words}” cannot be kept out, since this preset reads no negative prompt."
 
 
 def _counted(number: int, noun: str) -> str:

@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from planner.anchors import Place, find_mentions
 from planner.brief import Brief
 from planner.camera import take_camera
-from planner.cues import FIRST_BEAT_SECONDS, stems
+from planner.cues import FIRST_BEAT_SECONDS
 from planner.setting import Kind, Phrase, phrase_of, without
 from planner.targets import Target, find_target
-from planner.words import word_list
-from storage.schema import Beat, Storyboard, StoryboardWindow
+from planner.words import acts, stems, third_person, word_list
+from storage.schema import Beat, Storyboard, StoryboardWindow, UserError
 from storage.timeline import WINDOW_SECONDS
 
 SO_FAR = "So far: "
@@ -21,13 +22,13 @@ SO_FAR = "So far: "
 
 @dataclass(frozen=True)
 class Edit:
-    """One change: of a window's scene or camera, or of a beat, counted from 0. An empty text removes a beat.
+    """One change: of a window's scene, camera or anchor, or of a beat, counted from 0. An empty text removes a beat.
 
     A beat behind the last one is a new one, at `seconds` of the window's clock.
     """
 
     window: int
-    part: str  # scene, camera or beat
+    part: str  # scene, camera, beat, or anchor: then the text is the picture's number
     text: str
     beat: int = 0
     seconds: float | None = None
@@ -48,6 +49,8 @@ _GONE = "\x00"  # of a beat that is to be removed, so that the others keep their
 
 
 def _edited(window: StoryboardWindow, edit: Edit) -> StoryboardWindow:
+    if edit.part == "anchor":
+        return window.model_copy(update={"anchor": int(edit.text), "anchor_reason": "as the person wishes"})
     if edit.part != "beat":
         return window.model_copy(update={edit.part: edit.text})
     beats = list(window.beats)
@@ -82,6 +85,28 @@ _ATTRIBUTE = re.compile(
     r"(?P<how>(?:(?:very|more|much|dark|light|bright|deep) )?[^\W\d_]+)(?: sein)?$",
     re.IGNORECASE,
 )
+_RATHER = re.compile(  # "don't let her hug him, she waves": an action that is not wanted, and the one that is
+    rf"^(?:(?:don't|do not|never) (?:let (?:him|her|it|them|{_NAME}[^\W\d_]+) )?"
+    rf"|{_NAME}(?:[^\W\d_]+ )?(?:shouldn't|should not|mustn't|must not|doesn't|does not) |no |skip |delete |remove "
+    rf"|drop |without ){_NAME}"
+    r"(?P<old>[^,;]{2,60})[,;] (?:but |instead,? |rather,? )?(?P<new>(?:he|she|it|they|the|a|an|my|his|her) .{2,100})$",
+    re.IGNORECASE,
+)
+_NOT = re.compile(
+    r"^(?P<new>.{2,80}?),? (?:and )?(?:not|no|instead of) (?P<old>[^\W\d_]+(?: [^\W\d_]+){0,3})$", re.IGNORECASE
+)
+_CAMERA_PACE = re.compile(
+    r"^(?:(?:a|much|the|with a|make the) )*(?P<pace>slow|fast|quick|calm|smooth|steadi|gentl|clos|wid)(?:er"
+    r"|ier)? (?:camera|zoom|pan|move"
+    r"(?:ment)?|pull|push|shot|dolly|tracking)(?: (?:slower|faster))?$|^(?:the )?(?:camera|zoom"
+    r"|pan) (?:should be |is |moves? )?"
+    r"(?P<pace2>slow|fast|quick|calm|smooth|steadi|gentl|clos|wid)(?:er|ier|ly)?$",
+    re.IGNORECASE,
+)
+_HOLD = re.compile(r"^(?:keep|hold|leave) the camera (?:still|static|fixed|in place)\b", re.IGNORECASE)
+_SUNNY = re.compile(r",? (?:in|under|by) (?:the |a )?(?:[^\W\d_]+ )?(?:sunlight|sunshine|clear sky)", re.IGNORECASE)
+_PACES = re.compile(r"\b(?:very )?(?:fast|slow|quick|rapid|calm|smooth|steady|gentle|close|wide)\b ?", re.IGNORECASE)
+_PACE_WORDS = {"steadi": "steady", "gentl": "gentle", "clos": "close", "wid": "wide"}
 _MODAL = re.compile(
     r"\b(he|she|it|[^\W\d_]+) (?:should|must|has to|needs to|ought to) (?:be )?([^\W\d_]+)", re.IGNORECASE
 )
@@ -124,9 +149,13 @@ def _edits_of(wish: str, target: Target, board: Storyboard) -> list[Edit]:
     head, colon, behind = wish.partition(":")
     if colon and _MANNERS.match(re.sub(r"^(?:should|must|shall|soll(?:te)?) be ", "", head.strip())):
         return _edits_of(behind.strip(), target, board)
+    if edits := _special(wish, target, board):
+        return edits
     if match := _REPLACE.match(wish):
         old = match["old"] or match["old2"] or match["old3"]
         new = match["new"] or match["new2"] or match["new3"]
+        if (camera := take_camera(new)) and camera[0] and not camera[1]:
+            return [Edit(number, "camera", camera[0]) for number in target.windows]
         return _replace(old.strip(), _told(new), target, board)
     if match := _REMOVE.match(wish):
         return _remove(match["old"], target, board)
@@ -139,6 +168,58 @@ def _edits_of(wish: str, target: Target, board: Storyboard) -> list[Edit]:
     if _MANNERS.match(wish) or not target.narrow:
         return _join(wish, target, board)
     return _act(wish, target, board)
+
+
+def _special(wish: str, target: Target, board: Storyboard) -> list[Edit]:
+    """Wishes that say what is there and what is to be: a picture, a pace of the camera, one thing and not another."""
+    pictures = max((window.anchor for window in board.windows if window.anchor), default=1)
+    if edits := _pictures(wish, target, board, pictures):
+        return edits
+    if _HOLD.match(wish):
+        return [Edit(number, "camera", "static camera") for number in target.windows]
+    if match := _CAMERA_PACE.match(wish):
+        pace = match["pace"] or match["pace2"]
+        pace = _PACE_WORDS.get(pace.lower(), pace.lower())
+        cameras = ((number, board.windows[number].camera) for number in target.windows)
+        return [
+            Edit(number, "camera", f"{pace} {_PACES.sub('', camera) or 'camera'}".strip()) for number, camera in cameras
+        ]
+    if match := _RATHER.match(wish):
+        found = _beats_about(match["old"], target, board)
+        return [Edit(number, "beat", _told(match["new"]), beat) for number, beat in found[:1]]
+    if match := _NOT.match(wish):
+        return _one_not_other(match["new"], match["old"], target, board)
+    return []
+
+
+def _pictures(wish: str, target: Target, board: Storyboard, pictures: int) -> list[Edit]:
+    """ "End on picture 1 instead of 2", "picture 2 in the third window"."""
+    try:
+        mentions, rest = find_mentions(
+            re.sub(r",? (?:instead of|not|rather than) (?:picture |the )?\w+$", "", wish), pictures
+        )
+    except UserError:
+        return []
+    if not mentions or acts(rest):
+        return []
+    mention = mentions[0]
+    last = mention.place is Place.END or target.last
+    number = len(board.windows) - 1 if last else 0 if mention.place is Place.START else target.windows[0]
+    return [Edit(number, "anchor", str(mention.picture))]
+
+
+def _one_not_other(new: str, old: str, target: Target, board: Storyboard) -> list[Edit]:
+    """ "Three eggs, not two", "her jacket should be red, not yellow", "he cuts stars, no strips"."""
+    words = new.split()
+    counted = [f"{old} {' '.join(words[1:])}", new] if len(words) > 1 and not _ATTRIBUTE.match(new) else []
+    pairs = [*([counted] if counted else []), [old, words[-1]]]
+    for former, now in pairs:
+        if edits := _substitute(_pattern(former), lambda match, now=now: _cased(now, match[0]), target, board):  # type: ignore[misc]
+            return edits
+    unwanted_beats = _beats_about(old, target, board)[:1]
+    return [Edit(n, "beat", _told(new), beat) for n, beat in unwanted_beats] or (
+        _act(new, target, board) if acts(new) else []
+    )
 
 
 def _parts(wish: str) -> tuple[list[Phrase], str, str]:
@@ -167,6 +248,9 @@ def _set(phrases: Sequence[Phrase], camera: str, words: str, target: Target, boa
             setting, _, past = window.scene.partition(SO_FAR)
             for phrase in phrases:
                 setting = without(phrase.kind, setting) if phrase.kind is not Kind.STYLE else setting
+                setting = (
+                    _SUNNY.sub("", setting) if phrase.kind is Kind.WEATHER and "sun" not in phrase.words else setting
+                )
             new = [_sentence(part) for part in (*(phrase.words for phrase in phrases), words) if part]
             scene = " ".join(filter(None, [setting.strip(), *new, SO_FAR + past if past else ""]))
             edits.append(Edit(number, "scene", scene))
@@ -316,10 +400,7 @@ def _told(wish: str) -> str:
 
     def happens(match: re.Match[str]) -> str:
         subject, verb = match[1], match[2]
-        plural = subject.lower() in ("they", "we", "you", "i")
-        ending = "" if plural else "es" if re.search(r"(?:s|sh|ch|x|z|o)$", verb) else "s"
-        verb = verb[:-1] + "ie" if ending and re.search(r"[^aeiou]y$", verb) else verb
-        return f"{subject} {verb}{ending}"
+        return f"{subject} {verb if subject.lower() in ('they', 'we', 'you', 'i') else third_person(verb)}"
 
     return _MODAL.sub(happens, wish, count=1).strip(" ,.;:!")
 

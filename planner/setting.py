@@ -44,6 +44,8 @@ _PATTERNS: dict[Kind, str] = {
         r"desierto|campo|habitación|lago|río)"
     ),
     Kind.DAYTIME: (
+        r"(?:in )?(?:(?:soft|bright|warm|grey|gray|pale|golden|full|clear) )?(?:daylight|sunlight|moonlight)"
+        r"(?: (?:from|through) [^.,;]{1,40})?|"
         r"(?:at|during|before|after) (?:the )?(?:sunset|sunrise|dawn|dusk|night|nighttime|noon|midday|midnight"
         r"|twilight|"
         r"golden hour|blue hour)|in the (?:early |late )?(?:morning|evening|afternoon)(?: light| sun)?"
@@ -61,6 +63,11 @@ _PATTERNS: dict[Kind, str] = {
         r"|sous (?:la pluie|la neige|le soleil)|bajo la (?:lluvia|nieve)"
     ),
     Kind.STYLE: (
+        r"(?:(?:very|quite|really|super|so) )*(?:slow|calm|peaceful|dreamy|moody|tense|quiet|gentle|serene"
+        r"|playful|eerie"
+        r"|gloomy|cosy|cozy)(?:(?:,? and |, )(?:very )?(?:slow|calm|peaceful|dreamy|moody|tense|quiet|gentle"
+        r"|serene|playful"
+        r"|eerie|gloomy|cosy|cozy))*|"
         r"(?:very |highly |ultra[ -]?|hyper[ -]?)?(?:cinematic|photo-?realistic|realistic|detailed|filmisch|"
         r"cinématographique|cinematográfic[oa]|fotorealistisch|surreal|dreamy|moody|epic)(?: (?:look|lighting|style"
         r"|film|shot))?"

@@ -4,15 +4,16 @@ The words stay the person's own; only what became a number, a camera move or a p
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from planner.anchors import Mention, Place, find_mentions
+from planner.anchors import Mention, Place, find_mentions, with_nouns
 from planner.camera import take_camera
 from planner.clauses import LEADING, Clause, clauses, clean
 from planner.setting import Kind, Phrase, phrase_of
 from planner.times import ENDING_SECONDS, Mark, Sense, find_marks
-from planner.words import DETERMINERS, acts
+from planner.words import DETERMINERS, acts, is_english
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ _BEGINNING = re.compile(
     re.IGNORECASE,
 )
 _MIDDLE = re.compile(r"^(?:in )?(?:the )?(?:middle|mitte|milieu|medio) ?: ?", re.IGNORECASE)
+_LINK = re.compile(r",? (?:and|und|et|y|e|en|и|i|och) |(?<=다가) |(?<=[고며]) |(?<=면서) ", re.IGNORECASE)
+ONLY_A_THING = 5  # words: more than that in a story's only clause tell what happens
 _ENGLISH_SUBJECTS = DETERMINERS - {"no"}
 
 
@@ -95,25 +98,70 @@ def take_length(text: str) -> tuple[float | None, str]:
 @lru_cache(maxsize=16)
 def read_story(text: str, pictures: int = 0) -> Story:
     """A story in parts, in its own order. A picture that is asked for but not there is a UserError."""
-    text = re.sub(r"[^\S\n]+", " ", text).strip()
+    text = with_nouns(re.sub(r"[^\S\n]+", " ", text).strip(), pictures)
     text = _LEAD_IN.sub("", _BULLET.sub("", _ANIMATE.sub("", text)), count=1)
     marks = [mark for mark in find_marks(text) if mark.sense is not Sense.LENGTH]
     events: list[Event] = []
     phrases: dict[Kind, list[Phrase]] = {}
-    for clause in clauses(text, marks, pictures):
+    for clause in _cut_at_times(text, clauses(text, marks, pictures)):
         event = _event(text, clause, pictures)
         phrase = None if event.mark or event.sequel or event.camera or event.mentions else phrase_of(event.action)
         if phrase:
             phrases.setdefault(phrase.kind, []).append(phrase)
         elif event.action or event.camera or event.mentions:
             events.append(event)
+    events = _joined(events)
     premise = ""
     if events and _is_premise(events[0]):
         premise = events[0].action
         rest = [events[0]] if events[0].camera or events[0].mentions else []
         events = [*(Event("", camera=event.camera, mentions=event.mentions) for event in rest), *events[1:]]
+        if len(premise.split()) > ONLY_A_THING and not any(event.action for event in events):
+            premise, events = "", [Event(premise), *events]  # nothing else is told: who knows a verb when it is one
     standing = [phrase for kind in Kind for phrase in phrases.get(kind, [])]
     return Story(premise, tuple(standing), tuple(events))
+
+
+def _cut_at_times(text: str, whole: Iterable[Clause]) -> Iterator[Clause]:
+    """Clauses in which a time in the middle belongs to the last of several actions: "he sits down and waves at 5 s"."""
+    for clause in whole:
+        mark = next((mark for mark in clause.marks if mark.places), None)
+        cut = (
+            _last_action(text[clause.start : mark.start])
+            if mark and text[mark.stop : clause.stop].strip(" .,!?")
+            else None
+        )
+        if cut is None:
+            yield clause
+            continue
+        stop, start = clause.start + cut[0], clause.start + cut[1]
+        yield replace(clause, stop=stop, marks=tuple(m for m in clause.marks if m.stop <= stop))
+        yield replace(clause, start=start, sequel=True, marks=tuple(m for m in clause.marks if m.start >= start))
+
+
+def _last_action(before: str) -> tuple[int, int] | None:
+    """Where the action behind the last "and" begins, in a text that tells another action before it."""
+    links = list(_LINK.finditer(before))
+    link = links[-1] if links else None
+    if link is None or not (before[link.end() :].strip() or not link[0].strip()):
+        return None
+    told, behind = before[: link.start()].strip(" ,"), before[link.end() :]
+    if is_english(told):
+        return link.span() if acts(told) and acts(f"they {behind}") else None
+    return link.span() if "," in told or not link[0].strip() else None
+
+
+def _joined(events: list[Event]) -> list[Event]:
+    """ "At 10 s switch to picture 2, she dances": the picture's time is that of what it is to show."""
+    joined: list[Event] = []
+    for event in events:
+        last = joined[-1] if joined else None
+        bare = last and last.mentions and last.mark and not last.action and not last.camera
+        if last and bare and event.action and not event.mark and not event.sequel and not event.mentions:
+            joined[-1] = replace(event, mark=last.mark, lasts=last.lasts, mentions=last.mentions, sequel=last.sequel)
+        else:
+            joined.append(event)
+    return joined
 
 
 def _is_premise(event: Event) -> bool:

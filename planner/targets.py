@@ -72,6 +72,11 @@ def find_target(wish: str, former: Storyboard, brief: Brief) -> Target:
     return Target(tuple(range(count)), wish)
 
 
+def names_window(text: str) -> bool:
+    """Whether a text names a window of a film: "window 3", "in the last part"."""
+    return _BY_NUMBER.search(text) is not None
+
+
 def _window(match: re.Match[str], count: int, first_window: int) -> int | None:
     """The window, from 1 among those of the storyboard. People count windows of the film, or of what they see."""
     word = (match["behind"] or match["before"]).lower()
@@ -84,4 +89,6 @@ def _window(match: re.Match[str], count: int, first_window: int) -> int | None:
 
 
 def _less(wish: str, start: int, stop: int) -> str:
-    return f"{wish[:start].rstrip()} {wish[stop:].lstrip(' ,')}".strip()
+    before, behind = wish[:start].rstrip(" ,"), wish[stop:].lstrip(" ,")
+    comma = "," in wish[start - 1 : start] + wish[stop - 1 : stop + 1] and before and behind
+    return f"{before}{',' if comma else ''} {behind}".strip()

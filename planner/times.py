@@ -47,9 +47,21 @@ _RANGE = re.compile(
 _ONE_SPAN = re.compile(SPAN, re.IGNORECASE)
 
 _PLACES: tuple[tuple[Sense, float, str], ...] = (
-    (Sense.SHARE, 0.5, r"half ?way(?: through)?(?: the (?:film|video|clip))?|mid-?way(?: through)?"),
+    (Sense.SHARE, 0.5, r"(?:at the )?half ?way(?: point| through)?(?: the (?:film|video|clip))?|mid-?way(?: through)?"),
+    (Sense.SHARE, 1 / 3, r"(?:after )?(?:a|one) third (?:of the way )?(?:in|through)(?: the (?:film|video|clip))?"),
+    (Sense.SHARE, 2 / 3, r"(?:after )?two[ -]thirds (?:of the way )?(?:in|through)(?: the (?:film|video|clip))?"),
+    (
+        Sense.SHARE,
+        0.5,
+        r"(?:around|about|towards) the middle(?! of (?!the (?:film|video|clip)))(?: of the (?:film|video|clip))?",
+    ),
     (Sense.SHARE, 0.5, r"in the middle(?! of (?!the (?:film|video|clip)))(?: of the (?:film|video|clip))?"),
-    (Sense.SHARE, 0.5, r"in der mitte(?! de)|zur hälfte|à mi-chemin|au milieu(?! d)|a la mitad(?! d)|a metà"),
+    (
+        Sense.SHARE,
+        0.5,
+        r"in der mitte(?! de)|zur hälfte|à mi-chemin|à mi-parcours|a mitad de camino"
+        r"|au milieu(?! d)|a la mitad(?! d)|a metà",
+    ),
     (
         Sense.BEFORE_END,
         ENDING_SECONDS,
@@ -84,7 +96,7 @@ _FIRST = _before(r"(?:(?:in|during|for) )?(?:the )?first|in den ersten|die erste
 _LASTING = _before(r"for(?: the next| another)?|für|pendant|durante|per|持续")
 _UNTIL = _before(r"until|till|up to|bis|jusqu'à|hasta|fino a")
 _AFTER = _before(
-    r"after|nach|après|au bout d[e']|tras|después de|despues de|dopo|após|depois de|na|через|после|through"
+    r"after|nach|après|au bout d[e']|tras|después de|despues de|dopo|após|depois de|na|po|через|после|through"
 )
 _AT = _before(
     r"at|@|by|from|since|starting (?:at|from)|bei|ab|um|in(?= ?$)(?<=\bin)|à|vers|a los|a las|a|aos|bij|op|vanaf|на|в"
@@ -164,7 +176,7 @@ def _single(text: str, match: re.Match[str]) -> Iterator[Mark]:
         yield Mark(start - (len(lead[0]) if lead else 0), stop, Sense.AT, value)
         return
     for sense, pattern in ((Sense.LATER, _LATER), (Sense.AFTER, _CJK_AFTER), (Sense.AT, _INTO), (Sense.LASTS, _LANG)):
-        if tail := pattern.match(behind):
+        if (tail := pattern.match(behind)) and not (sense is Sense.AT and _AFTER.search(before)):
             lead = _AT.search(before) if sense is not Sense.LASTS else None
             if sense is Sense.LASTS and not text[stop + tail.end() :].strip(" ,.:;!"):
                 yield _length(text, start, stop + tail.end(), value)

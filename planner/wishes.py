@@ -24,14 +24,17 @@ MANNERS = {
 }
 
 _LEAD = (
-    r"(?:(?:please|pls|bitte|now|ok(?:ay)?|and|but|also|with|in|as|at|use|set|render|film|shoot|make|do|give me|i want"
+    r"(?:(?:et|und|y|from now on|for (?:all|the next) films?|always|in future|this time|please|pls|bitte|now|ok(?:ay)?"
+    r"|and|but|also|with|in|as|at|use|set|render|film|shoot|make|do|give me|i want"
     r"|i'd like|let's have|can (?:it|we) (?:be|have)|switch to|change|go for|mach(?:e)?|mit|im|als|en|con|avec"
     r"|(?:set |use )?(?:the )?(?:quality|format|aspect(?: ratio)?|resolution|orientation|size|motion|movement):?"
     r"|(?:it|this|that|everything|the (?:film|video|clip|camera|shot)|es|le|la)(?: to| be| is| should be)?"
     r"|a|an|the|some|bit|little|much|lot|way|even|really|very|ein(?:e[nms]?)?|etwas|viel|un poco|un peu) +)*"
 )
 _TAIL = (
-    r"(?: +(?:please|pls|bitte|thanks|thank you|now|instead|por favor|s'il (?:te|vous) plaît|s'il te plait"
+    r"(?: +(?:from (?:now|here) on|for all (?:my |the )?(?:videos|films)|you've got|you have|you can(?: do)?"
+    r"|this time|is enough|is fine|reicht|please|pls|bitte|thanks|thank you|now|instead"
+    r"|por favor|s'il (?:te|vous) plaît|s'il te plait"
     r"|video|film|clip|format|mode|version|resolution|aspect(?: ratio)?|orientation|setting|auflösung|qualität"
     r"|for (?:tiktok|reels|shorts|stories|youtube|instagram)))*"
 )
@@ -45,7 +48,8 @@ _PATTERNS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] 
     ),
     (
         r"(?:fast(?:er|est)?|quick(?:er|est)?|speed(?:y|ier)|schnell(?:er)?|plus (?:rapide|vite)|más rápido|rápido)"
-        r"(?: (?:to |zu )?(?:render(?:ing|n)?|preset|mode|generation|preview|draft|one))?|speed it up|(?:quick"
+        r"(?: (?:to |zu )?(?:render(?:ing|n)?|preset|mode|generation|preview|draft|one))?|speed it up"
+        r"|(?:soll )?schneller fertig(?: sein)?|niedrige(?:re)? qualität|(?:quick"
         r"|fast|rough)"
         r" (?:draft|preview|test|mode|render(?:ing)?)|render(?:ing|s|ed)? (?:it )?(?:fast(?:er)?|quick(?:er"
         r"|ly)?)|less (?:render(?:ing)? )?time"
@@ -54,7 +58,7 @@ _PATTERNS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] 
     ),
     (
         r"vertical(?:ly)?|portrait|hochformat|hochkant|vertical|upright|9 ?[:x/] ?16|format vertical|en vertical"
-        r"|tiktok|reels?|shorts|for (?:tiktok|reels|shorts|(?:my )?phone)",
+        r"|(?:phone|mobile|handy) ?format|tiktok|reels?|shorts|for (?:tiktok|reels|shorts|(?:my )?phone)",
         lambda _: {"shape": "portrait"},
     ),
     (
@@ -73,10 +77,14 @@ _PATTERNS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] 
         r"|camera shake|handheld|shaky cam(?:era)?|wackeln|verwackelt|tremblements?)|(?:less|not so) shaky"
         r"|(?:stead(?:y|ier)|stable|stabil(?:er|ized)?|smooth(?:er)?|ruhiger|still(?:er)?) (?:camera(?:work)?"
         r"|kamera|shot|cam|footage)"
-        r"|steadier|steady|don't shake|stop shaking|(?:it|the camera) shakes too much|too shaky",
+        r"|(?:keep|hold) it stead(?:y|ier)|(?:the )?camera (?:wobbles|shakes|jitters)(?: too much| a lot)?"
+        r"|steadier|steady|don't shake|stop shaking|(?:it|the camera) shakes too much|too shaky|(?:nicht|pas"
+        r"|no) (?:so |si |tan )?(?:verwackelt|wackelig|tremblant|tremblé|movida)|(?:the )?camera jitters like crazy",
         lambda _: {"steady": True},
     ),
     (
+        r"(?:crank|turn|ramp) up the (?:motion|movement|action)|(?:everything|it|nothing) (?:barely"
+        r"|hardly) moves(?: in there)?|"
         r"(?:strong(?:er)?|more|bigger|larger|big|lots of|faster|stärkere?|mehr|plus de|más) "
         r"(?:motion|movements?|action|bewegung(?:en)?|mouvements?|movimiento)|more dynamic|dynamischer|livelier"
         r"|(?:motion|movement) (?:is |too |was )*(?:stronger|bigger|weak|small)|too static|more alive|move more",
@@ -87,9 +95,11 @@ _PATTERNS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] 
         r"(?:motion|movements?|action|bewegung(?:en)?|mouvements?|movimiento)|less dynamic|move less",
         lambda _: {"motion": "less"},
     ),
-    (r"(?:with )?seed(?: number)?(?: ?[:=]| is| to)? ?(?P<seed>\d{1,18})", lambda m: {"seed": int(m["seed"])}),
+    (r"(?:with |use )?seed(?: number)?(?: ?[:=]| is| to)? ?(?P<seed>\d{1,18})", lambda m: {"seed": int(m["seed"])}),
 )
 _SETTINGS = [(re.compile(rf"{_LEAD}(?:{words}){_TAIL}", re.IGNORECASE), meaning) for words, meaning in _PATTERNS]
+# "at 1280x720 with seed 42, ..." and "480p, quick preview is enough - the ship ..."
+_APART = re.compile(r"(\d{2,4} ?[x×] ?\d{2,4}|\d{3,4}p)(?= (?:with|and) seed)|(?<= enough)( -)(?= )", re.IGNORECASE)
 _CLAUSE = re.compile(r"[^,.;:!?\n()]+(?::\d[^,.;:!?\n()]*)?")
 
 
@@ -110,6 +120,7 @@ def take_wishes(text: str) -> tuple[Wishes, str]:
     >>> take_wishes("vertical, best quality: my dog runs faster")
     (Wishes(pace='best', shape='portrait', ...), 'my dog runs faster')
     """
+    text = _APART.sub(r"\1,", text)
     wishes, kept, at = Wishes(), "", 0
     for clause in _CLAUSE.finditer(text):
         found = wishes_of(clause[0])

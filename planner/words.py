@@ -6,6 +6,8 @@ stands in then stays whole.
 
 import re
 
+import snowballstemmer
+
 
 def word_list(words: str) -> frozenset[str]:
     """Words of a text, each once."""
@@ -29,7 +31,8 @@ _PREPOSITIONS = word_list(
 )
 
 _VERBS = word_list(
-    "run walk jump leap hop swim dive fly soar float drift sink rise fall drop climb crawl sit stand lie lean kneel "
+    "count juggle skid dab braid knit weave run walk jump leap hop swim dive fly soar float drift sink rise fall drop "
+    "climb crawl sit stand lie lean kneel "
     "crouch bend stretch turn spin rotate twirl twist roll slide glide skate surf ride drive sail paddle land take "
     "give hold grab catch throw toss kick hit punch push pull lift carry put set pick open close shut lock "
     "enter leave exit "
@@ -59,7 +62,8 @@ _NOT_PARTICIPLES = word_list(
 )
 
 
-def _third_person(verb: str) -> str:
+def third_person(verb: str) -> str:
+    """ "she carries" for "carry"."""
     if verb.endswith(("s", "sh", "ch", "x", "z", "go")):
         return verb + "es"
     if verb.endswith("y") and verb[-2] not in "aeiou":
@@ -68,7 +72,7 @@ def _third_person(verb: str) -> str:
 
 
 BASE_FORMS = _VERBS
-THIRD_PERSON = frozenset(map(_third_person, _VERBS)) | {"is", "has"}
+THIRD_PERSON = frozenset(map(third_person, _VERBS)) | {"is", "has"}
 _FINITE = THIRD_PERSON | _PAST | _AUXILIARIES | {verb + "ed" for verb in _VERBS}
 _PLURALS = word_list("people children kids men women police they we you i who and")
 
@@ -149,3 +153,48 @@ _ADJECTIVES = word_list(
     "thick thin wide narrow deep pretty lovely cute strange misty foggy snowy rainy sunny stormy sleepy fluffy "
     "friendly giant gentle sudden single lonely ancient modern empty crowded little large pale vast silent"
 )
+
+
+# ---- what a text is about --------------------------------------------------------------------------------------------
+
+_STEMMER = snowballstemmer.stemmer("english")
+_COMMON = word_list(
+    "a an the my his her their our your its this that these those he she it they we you i is are was were be been am "
+    "and or but then while as so of to in into on onto at by with from for over up down out off back again very some "
+    "one there here who which what where when should must will would can could do does did have has had not no "
+    "starts start begins begin slowly suddenly now just like"
+)
+_FOREIGN = word_list(
+    "der die das den dem sich und ein eine einen mein meine nicht ist mit auf im am ins zum zur dann er sie es "
+    "le la les un une et "
+    "est dans avec puis il elle mon ma el los las y una con por que mi entonces gli che di della poi uno o os as do da "
+    "em com de het een en van mijn"
+)
+
+
+def stems(text: str) -> set[str]:
+    """What a text is about: its words without endings and without the small words of English.
+
+    >>> sorted(stems("He runs into the water"))
+    ['run', 'water']
+    """
+    return set(_STEMMER.stemWords([word for word in words_of(text) if word not in _COMMON]))
+
+
+def tells(text: str, of: str) -> bool:
+    """Whether a text speaks of what another one says: they share at least a third of its words.
+
+    A text in another language than English may have been translated, so nothing can be told of its words.
+    """
+    wanted = stems(of)
+    if not wanted or not is_english(of):
+        return True
+    return 3 * len(wanted & stems(text)) >= len(wanted)
+
+
+def is_english(text: str) -> bool:
+    """Whether a text reads like English: plain letters, and no more small words of its neighbours than of its own."""
+    words = words_of(text)
+    plain = sum(word.isascii() for word in words)
+    foreign, own = (sum(word in known for word in words) for known in (_FOREIGN, _COMMON))
+    return 2 * plain > len(words) and foreign <= own

@@ -203,8 +203,8 @@ def test_copying_the_requests_is_told_from_planning_them(copies):
         return Storyboard(title="", windows=(StoryboardWindow(scene="", beats=beats),) * (case.windows or 1))
 
     score = total(score_story(case, copied(case)) for case in CASES.film)
-    assert score.events.value < 0.8
-    assert score.mean_time_error > 2
+    assert score.events.value < 0.85
+    assert score.mean_time_error > 1.5
 
 
 def test_a_repeated_word_never_fails_a_correct_board():

@@ -90,7 +90,7 @@ def test_a_message_in_a_channel_is_understood(text: str, kind: str, story: str) 
         ("and then he jumps", "continue", "he jumps"),
         ("a cat arrives, 5 s", "continue", "a cat arrives"),
         ("but with a cat", "revise", "a cat"),
-        ("slower please", "revise", "slower please"),
+        ("slower please", "revise", "slower"),
         ("without the zoom", "revise", "without the zoom"),
         ("again", "another_take", ""),
         ("status", "status", ""),

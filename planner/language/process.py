@@ -38,8 +38,7 @@ class LlamaProcess:
     def __init__(self, file: LlamaFile) -> None:
         self._file = file
         self._process: Process | None = None
-        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as this object)
-        # What the process prints goes there, since a pipe could fill up.
+        self._complaints: IO[bytes] | None = None  # what the process prints: a pipe could fill up
         self._turn = asyncio.Lock()
         self._asked = 0  # number of the last question
         self._stopping = False  # the last question was given up, and its end has not been read yet
@@ -53,6 +52,11 @@ class LlamaProcess:
     def sees(self) -> bool:
         """With an mmproj file."""
         return self._file.eyes is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs the model; None while there is none."""
+        return self._process.pid if self._process else None
 
     async def answer(self, question: Question, on_words: OnWords = lambda _: None) -> Answer:
         """Ask, and read until the answer is whole."""
@@ -68,6 +72,7 @@ class LlamaProcess:
     async def close(self) -> None:
         """End the process."""
         process, self._process = self._process, None
+        self._forget()
         if process is None:
             return
         if process.stdin:
@@ -87,6 +92,8 @@ class LlamaProcess:
                 self._kill()
         self._stopping = False
         if self._process is None or self._process.returncode is not None:
+            self._forget()
+            self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  (closed when the process has ended)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "planner.language.child", json.dumps(self._options()),
                 stdin=PIPE, stdout=PIPE, stderr=self._complaints, limit=LONGEST_LINE,
@@ -129,11 +136,11 @@ class LlamaProcess:
         process, self._process = self._process, None
         if process is None:
             return ModelFailed(f"the language model {self.name} was stopped")
-        with contextlib.suppress(ProcessLookupError):
+        try:
+            await asyncio.wait_for(process.wait(), STOPPING_SECONDS)  # its output has ended, so it is ending itself
+        except TimeoutError:
             process.kill()
-        code = await process.wait()
-        self._complaints.seek(0)
-        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
+        code, lines = await process.wait(), self._said()
         reason = lines[-1][:200] if code > 0 and lines else f"exit code {code}"
         return ModelFailed(f"the language model {self.name} died: {reason}")
 
@@ -144,6 +151,20 @@ class LlamaProcess:
             return
         self._stopping = True
         process.stdin.write(json.dumps({"stop": self._asked}).encode() + b"\n")
+
+    def _said(self) -> list[str]:
+        """The lines that the process printed; they are gone then."""
+        if self._complaints is None:
+            return []
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode(errors="replace").strip().splitlines()
+        self._forget()
+        return lines
+
+    def _forget(self) -> None:
+        if self._complaints is not None:
+            self._complaints.close()
+        self._complaints = None
 
     def _kill(self) -> None:
         if self._process is not None:
