@@ -14,6 +14,8 @@ of prompt relay in Wan2GP (shared/prompt_relay.py, for another model), in latent
 - Between two beats lie up to 2 + 2 latent frames, a second, that see neither fully. Where a segment touches the
   window's start or end it has no such margin, unlike in the source: no beat is there to be kept apart from, and what
   the last beat brought would go again in the last frames, which the next window goes on from.
+- Sigma is 0.538; the source's, 1 / ln(1 / 0.001) = 0.1448, makes a beat vanish within one latent frame. On the
+  demonstration model both keep times alike, but with the source's camera moves are lost (engine/demo/README.md).
 - Scene, camera and the end of the text have no time: their bias is 0. So have the padded slots, which the source hides
   with -100: this network was trained to see them (engine/dit.py), and they are where a frame looks that is to see no
   beat. Hidden, they would leave a window without a scene nothing but the end of the text before its first beat.
@@ -24,6 +26,7 @@ words know of one another.
     T latent frames, S text slots
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,8 +37,8 @@ from storage.schema import BeatSpan
 from storage.timeline import FPS
 
 LATENT_FPS = FPS / 4
-SIGMA = 0.1448  # 1 / ln(1 / 0.001), as in the source
 MARGIN = 2.0  # latent frames at each end of a segment that see it less
+SIGMA = MARGIN / math.sqrt(2 * math.log(1000))  # 0.538: at a border each beat has a thousandth of its weight
 
 
 @dataclass(frozen=True)

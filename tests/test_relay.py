@@ -11,6 +11,7 @@ from test_dit import SIGMAS, a_dit, a_text, some_inputs
 from tokenizers import Tokenizer
 
 from engine.attention import attention, attention_by_frame
+from engine.demo.captions import timed_prompt
 from engine.demo.export import WEIGHTS
 from engine.demo.untrained import byte_tokenizer
 from engine.dit import NAG, BlockText
@@ -19,7 +20,8 @@ from engine.text import TextEncoder, clean
 from planner.compiler import beat_spans, compile_prompt
 from storage.schema import Beat, BeatSpan, StoryboardWindow
 
-STEP = 1 / (2 * 0.1448**2)  # penalty of the first latent frame outside, 23.85; of the second four times that
+NARROW = 0.1448  # the sigma of the source
+STEP = 1 / (2 * NARROW**2)  # penalty of the first latent frame outside, 23.85; of the second four times that
 
 
 def spans(*seconds: float) -> list[BeatSpan]:
@@ -29,7 +31,7 @@ def spans(*seconds: float) -> list[BeatSpan]:
 def columns(*seconds: float) -> list[list[float]]:
     """The bias of each beat's one token in the 21 latent frames of a window."""
     tokens = [range(i, i + 1) for i in range(len(seconds))]
-    return relay_bias(segments(spans(*seconds), tokens, 21), 21, len(seconds)).T.tolist()
+    return relay_bias(segments(spans(*seconds), tokens, 21), 21, len(seconds), NARROW).T.tolist()
 
 
 # ---- the bias ----
@@ -50,7 +52,7 @@ def test_a_single_beat_is_not_seen_before_its_second():
     (only,) = columns(2.0)  # latent frame 8
     assert only[10:] == [0] * 11
     assert only[9] == pytest.approx(-STEP, rel=1e-5)
-    assert max(only[:8]) < -200
+    assert max(only[:8]) < -STEP * 8
 
 
 def test_a_short_beat_is_seen_fully_in_the_frame_nearest_to_it():
@@ -82,8 +84,10 @@ def test_what_has_no_time_has_no_bias():
     assert torch.equal(bias[:, 3], bias[:, 5])
 
 
-def test_the_width_is_that_of_the_source():
-    assert pytest.approx(1 / math.log(1000), abs=1e-4) == SIGMA
+def test_at_a_border_both_beats_have_a_thousandth_of_their_weight():
+    bias = relay_bias(segments(spans(0, 2.5), [range(1), range(1, 2)], 21), 21, 2)
+    assert bias.exp()[10].tolist() == pytest.approx([0.001, 0.001], rel=1e-4)
+    assert pytest.approx(0.538, abs=1e-3) == SIGMA
 
 
 # ---- the words ----
@@ -129,10 +133,18 @@ def test_a_word_has_the_space_before_it_and_belongs_to_one_beat():
     first, second = encoder.tokens_of(prompt, [(span.start, span.stop) for span in beat_spans(window)])
     tokenizer = Tokenizer.from_file(str(WEIGHTS / "text" / "tokenizer.json"))
     ids = tokenizer.encode(prompt, add_special_tokens=False).ids
-    assert tokenizer.decode(ids[first.start : first.stop]).split() == ["(at", "0", "seconds:", "pan", "left)"]
-    assert tokenizer.decode(ids[second.start : second.stop]).split()[-2:] == ["night", "falls"]
+    said, said_then = (tokenizer.decode(ids[tokens.start : tokens.stop]).split() for tokens in (first, second))
+    assert said == ["(at", "0", "seconds:", "pan", "left)"]
+    assert (said_then[0], said_then[-2:]) == ("(at", ["night", "falls"])
     assert first.stop == second.start
-    assert second.stop < len(ids)
+    assert second.stop == len(ids) - 1
+
+
+def test_the_demonstration_model_is_measured_on_prompts_as_the_compiler_writes_them():
+    beats = (Beat(seconds=0, action="pan left"), Beat(seconds=2.25, action="night falls"))
+    window = StoryboardWindow(scene="A photograph", beats=beats)
+    prompt, places = timed_prompt("A photograph.", [(0.0, "pan left"), (2.25, "night falls")])
+    assert (prompt, tuple(places)) == (compile_prompt(window), beat_spans(window))
 
 
 def test_what_does_not_fit_into_the_slots_has_no_tokens(toy_models_dir):
