@@ -44,6 +44,7 @@ from storage.schema import (
     Size,
     Storyboard,
     Take,
+    Timing,
     UserError,
     Wishes,
 )
@@ -72,6 +73,7 @@ class Wish:
     size: tuple[int, int] | None = None
     seed: int | None = None
     preset: str | None = None  # a way to film; None is the studio's own
+    timing: str | None = None  # None: as the film that is continued, or as text
     take: int | None = None  # the take that is answered; None is the channel's last one
     message: str | None = None
 
@@ -229,12 +231,15 @@ class Studio:
             intent = intent.model_copy(update={"wishes": intent.wishes.over(self.channels.wishes(wish.channel))})
         terms = Filming(self._preset(wish), seed=_new_seed())
         direction = await self._director.direct(intent, request, context, terms, on_planning)
-        assert direction.plan is not None, "an intent to film gives a plan"
-        self._require_length(direction.plan.new_seconds)
-        self.media.require(direction.plan.media)
-        words = " ".join(window.prompt for window in direction.plan.windows)
+        plan = direction.plan
+        assert plan is not None, "an intent to film gives a plan"
+        if wish.timing:
+            plan = plan.model_copy(update={"timing": Timing(wish.timing)})
+        self._require_length(plan.new_seconds)
+        self.media.require(plan.media)
+        words = " ".join(window.prompt for window in plan.windows)
         self.moderator.require(Case(words, wish.channel, wish.requester))
-        draft = _draft(direction, request, context)
+        draft = _draft(replace(direction, plan=plan), request, context)
         return Proposal(draft, self._errand(wish, draft), direction.notes)
 
     def _context(self, wish: Wish) -> Context:

@@ -15,18 +15,34 @@ from engine.folder import Handover
 from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
 from engine.magcache import Branch, MagCache, Turn
 from engine.models import Models
+from engine.relay import relay_bias, segments
 from engine.samplers import sample
-from storage.schema import Expert, GuidanceRule, Phase, Sampling, Window
+from storage.schema import Expert, GuidanceRule, Phase, Sampling, Timing, Window
 
 
 def denoise(
-    window: Window, handover: Handover, sampling: Sampling, models: Models, on_step: Callable[[int], None]
+    window: Window,
+    handover: Handover,
+    sampling: Sampling,
+    models: Models,
+    on_step: Callable[[int], None],
+    timing: Timing = Timing.TEXT,
 ) -> Tensor:
     """Latents of one window, from noise of its own: [B, 16, 21, h, w]. Both experts share one trajectory."""
     given = condition(handover.anchor, handover.tail)
     noise = window_noise(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])).to(given)
-    guide = Guide(window, given, sampling, models, MagCache.of(sampling))
+    bias = relay_of(window, models, given) if timing is Timing.RELAY else None
+    guide = Guide(window, given, sampling, models, MagCache.of(sampling), bias)
     return sample(sampling.solver, guide.velocity, noise, sampling.sigmas, on_step)
+
+
+def relay_of(window: Window, models: Models, given: Tensor) -> Tensor | None:
+    """What keeps the window's beats to their seconds, None without beats. given: [B, 20, T, h, w] -> bias [T, S]"""
+    if not window.beats:
+        return None
+    tokens = models.text.tokens_of(window.prompt, [(beat.start, beat.stop) for beat in window.beats])
+    latent_frames = given.shape[2]
+    return relay_bias(segments(window.beats, tokens, latent_frames), latent_frames, models.text.slots).to(given.device)
 
 
 @dataclass
@@ -38,6 +54,7 @@ class Guide:
     sampling: Sampling
     models: Models
     cache: MagCache | None = None
+    bias: Tensor | None = None  # of the positive text alone: the negative one has no beats
     step: int = 0  # from 0
     texts: dict[tuple[Expert, str, tuple[float, ...]], TextContext] = field(default_factory=dict)
     momenta: dict[Expert, Momentum] = field(default_factory=dict)
@@ -73,6 +90,8 @@ class Guide:
             return velocity
 
         positive_text, nag = text(window.prompt), None
+        if self.bias is not None:
+            positive_text = positive_text.with_bias(self.bias)
         if sampling.nag is not None:
             positive_text = positive_text.with_negative(text(window.negative))
             nag = NAG(**sampling.nag.model_dump())

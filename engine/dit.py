@@ -10,7 +10,7 @@ blocks' matrix products in the dtype of their biases (DiT.to_precision). Facts: 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from engine.attention import attention
+from engine.attention import attention, attention_by_frame
 
 PATCH = (1, 2, 2)  # latent frames, rows and columns that make one token
 ROPE_THETA = 10_000.0
@@ -62,15 +62,31 @@ class NAG:
 
 @dataclass(frozen=True)
 class TextContext:
-    """What the blocks read of a text: keys and values of each block, [B, S, heads, d]. It serves all steps."""
+    """What the blocks read of a text: keys and values of each block, [B, S, heads, d]. It serves all steps.
+
+    `bias` [T, S], if any, is added to the scores of each latent frame's queries (engine/relay.py).
+    """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     negative: "TextContext | None" = None
+    bias: Tensor | None = None
 
     def with_negative(self, negative: "TextContext") -> "TextContext":
         """This context with the text to move away from, for NAG."""
         return replace(self, negative=negative)
+
+    def with_bias(self, bias: Tensor) -> "TextContext":
+        """This context, looked at by each latent frame with a bias of its own. bias: [T, S]"""
+        return replace(self, bias=bias)
+
+
+class BlockText(NamedTuple):
+    """A text as one block reads it: keys and values [B or 1, S, heads, d], bias [T, S]."""
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -134,20 +150,19 @@ class CrossAttention(Attention):
         v = self.v(text)
         return self.split(self.norm_k(self.k(text)).to(v.dtype)), self.split(v)
 
-    def forward(
-        self, x: Tensor, text: tuple[Tensor, Tensor], negative: tuple[Tensor, Tensor] | None, nag: NAG | None
-    ) -> Tensor:
-        """x: [B, L, D], text and negative: keys and values [B or 1, S, heads, d] -> [B, L, D]"""
-        q = self.split(self.norm_q(self.q(x)).to(text[1].dtype))
+    def forward(self, x: Tensor, text: BlockText, negative: BlockText | None, nag: NAG | None) -> Tensor:
+        """x: [B, L, D] -> [B, L, D]"""
+        q = self.split(self.norm_q(self.q(x)).to(text.values.dtype))
         seen = self._look(q, text)
         if nag is not None and negative is not None:
             seen = normalized_attention_guidance(seen, self._look(q, negative), nag)
         out: Tensor = self.o(seen)
         return out
 
-    def _look(self, q: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
-        k, v = (part.expand(q.shape[0], -1, -1, -1) for part in text)
-        return attention(q, k, v).flatten(2)
+    def _look(self, q: Tensor, text: BlockText) -> Tensor:
+        k, v = (part.expand(q.shape[0], -1, -1, -1) for part in (text.keys, text.values))
+        seen = attention(q, k, v) if text.bias is None else attention_by_frame(q, k, v, text.bias)
+        return seen.flatten(2)
 
 
 class Block(nn.Module):
@@ -169,11 +184,11 @@ class Block(nn.Module):
         x: Tensor,
         modulation: Tensor,
         rope: Tensor,
-        text: tuple[Tensor, Tensor],
-        negative: tuple[Tensor, Tensor] | None = None,
+        text: BlockText,
+        negative: BlockText | None = None,
         nag: NAG | None = None,
     ) -> Tensor:
-        """x: [B, L, D] float32, modulation: [B, 6, D] float32, text: keys and values -> [B, L, D] float32"""
+        """x: [B, L, D] float32, modulation: [B, 6, D] float32 -> [B, L, D] float32"""
         dtype = self.self_attn.q.bias.dtype
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + modulation).chunk(6, dim=1)
         x = x + gate1 * self.self_attn(modulate(x, shift1, scale1, self.eps).to(dtype), rope)
@@ -355,5 +370,5 @@ def _run(layers: nn.Sequential, x: Tensor) -> Tensor:
     return out
 
 
-def _of_block(text: TextContext, index: int) -> tuple[Tensor, Tensor]:
-    return text.keys[index], text.values[index]
+def _of_block(text: TextContext, index: int) -> BlockText:
+    return BlockText(text.keys[index], text.values[index], text.bias)

@@ -55,7 +55,8 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
         report(Stage.DENOISING, 0)
         if window.anchor:
             handover = Handover(encode_picture(folder.media(window.anchor), plan.size, models), handover.tail)
-        latents = denoise(window, handover, plan.sampling, models, partial(report, Stage.DENOISING))
+        on_step = partial(report, Stage.DENOISING)
+        latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing)
         report(Stage.DECODING, plan.sampling.steps)
         write_window(latents, handover, models, plan.size, folder.segment(number))
         handover = Handover(handover.anchor, tail_of(latents))

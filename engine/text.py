@@ -9,7 +9,9 @@ import html
 import json
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,7 @@ class TextEncoder:
         """weights: files that `load` reads; text_len: slots of the denoiser; cache: a folder for embeddings, or None"""
         self._files = (tokenizer, *weights)
         self._load = load
-        self._text_len = text_len
+        self.slots = text_len
         self._device = device
         self._cache = cache
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokenizer))
@@ -88,13 +90,25 @@ class TextEncoder:
             embeddings = self._encode(text)
             if path is not None:
                 _save(embeddings, path)
-        padded = embeddings.new_zeros(1, self._text_len, embeddings.shape[1])
+        padded = embeddings.new_zeros(1, self.slots, embeddings.shape[1])
         padded[0, : len(embeddings)] = embeddings
         return padded
 
     def count_tokens(self, text: str) -> int:
         """Tokens that the whole text needs, the end included; those beyond text_len are not seen by the denoiser."""
         return len(self._tokenize(clean(text))) + 1
+
+    def tokens_of(self, text: str, spans: Sequence[tuple[int, int]]) -> list[range]:
+        """The tokens of each stretch of characters (start, stop) of a text, among those that fit in.
+
+        A token belongs to the stretch that holds its last character, so no token has two, and the space before a word
+        goes with the word. Stretches are those of the text as it was given, before it is cleaned.
+        """
+        cleaned = clean(text)
+        place = _places(text, cleaned)
+        encoded = self._tokenizer.encode(cleaned, add_special_tokens=False)
+        last = [stop - 1 for _, stop in encoded.offsets[: self.slots - 1]]
+        return [range(bisect_left(last, place(start)), bisect_left(last, place(stop))) for start, stop in spans]
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -103,7 +117,7 @@ class TextEncoder:
     @torch.no_grad()
     def _encode(self, text: str) -> Tensor:
         """Embeddings of the real tokens alone: what a masked run over all slots gives them too. [tokens, text_dim]"""
-        ids = [*self._tokenize(text)[: self._text_len - 1], self._end]
+        ids = [*self._tokenize(text)[: self.slots - 1], self._end]
         tokens = torch.tensor([ids], device=self._device)
         hidden: Tensor = self._network(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state
         return hidden[0].float()
@@ -115,7 +129,7 @@ class TextEncoder:
     def _cache_file(self, text: str) -> Path | None:
         if self._cache is None:
             return None
-        name = hashlib.sha256(f"{self._identity}\n{self._text_len}\n{text}".encode()).hexdigest()
+        name = hashlib.sha256(f"{self._identity}\n{self.slots}\n{text}".encode()).hexdigest()
         return self._cache / f"{name}.safetensors"
 
     @cached_property
@@ -132,6 +146,17 @@ def clean(text: str) -> str:
     """
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return re.sub(r"\s+", " ", text).strip()
+
+
+def _places(text: str, cleaned: str) -> Callable[[int], int]:
+    """Where a place between two characters of `text` lies in `cleaned`; inside of what was changed, where that ends."""
+    blocks = SequenceMatcher(None, text, cleaned, autojunk=False).get_matching_blocks()
+
+    def place(index: int) -> int:
+        block = next(block for block in blocks if index <= block.a + block.size)
+        return block.b + max(0, index - block.a)
+
+    return place
 
 
 def load_umt5(folder: Path) -> nn.Module:

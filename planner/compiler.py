@@ -7,6 +7,8 @@ from planner.anchors import missing_picture
 from planner.presets import Preset
 from prompts import negative_prompt
 from storage.schema import (
+    Beat,
+    BeatSpan,
     Clip,
     ContinueTake,
     ContinueVideo,
@@ -20,6 +22,7 @@ from storage.schema import (
     Storyboard,
     StoryboardWindow,
     Take,
+    Timing,
     UserError,
     Window,
 )
@@ -39,6 +42,7 @@ class Facts:
     keep_frames: int | None = None  # of `clip`
     size: Size | None = None  # exactly this, instead of the preset's area in the picture's shape
     avoid: tuple[str, ...] = ()  # what must not be seen
+    timing: Timing | None = None  # None: that of the film that is continued; of a new one, the preset's
 
 
 def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
@@ -49,9 +53,11 @@ def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
     if facts.parent and facts.parent.plan.model != model:  # a tail latent is of use to its own model alone
         parent = facts.parent.plan
         model, loras, sampling = parent.model, parent.loras, parent.sampling
+    timing = facts.timing or (facts.parent.plan.timing if facts.parent else facts.preset.timing)
     windows = [
         Window(
             prompt=compile_prompt(window),
+            beats=beat_spans(window),
             negative=negative_of(facts.avoid),
             seed=window_seed(facts.seed, source.head_windows + number),
             anchor=None if isinstance(source, StartImage) and anchor == source.image and number == 1 else anchor,
@@ -67,6 +73,7 @@ def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
         seed=facts.seed,
         model=model,
         loras=loras,
+        timing=timing,
     )
 
 
@@ -98,6 +105,7 @@ def rewrite(plan: Plan, storyboard: Storyboard, images: tuple[Image, ...] = ()) 
     windows = [
         Window(
             prompt=compile_prompt(window),
+            beats=beat_spans(window),
             negative=plan.windows[0].negative,
             seed=window_seed(plan.seed, plan.first_window + index),
             anchor=anchors[index],
@@ -124,12 +132,23 @@ def compile_prompt(window: StoryboardWindow) -> str:
     >>> compile_prompt(StoryboardWindow(scene="A dog.", beats=(Beat(seconds=3.25, action="it runs"),), camera="static"))
     'A dog. (at 3.25 seconds: it runs). Camera: static.'
     """
-    beats = " ".join(f"(at {_short(beat.seconds)} seconds: {beat.action})" for beat in window.beats)
+    beats = " ".join(map(_timed, window.beats))
     late = [beat.seconds for beat in window.beats if beat.seconds > WINDOW_SECONDS]
     if late:
         raise ValueError(f"a beat must lie within the window's {WINDOW_SECONDS} s, got {late[0]}")
     camera = f"Camera: {window.camera}" if window.camera else ""
     return " ".join(_closed(part) for part in (window.scene.strip(), beats, camera) if part)
+
+
+def beat_spans(window: StoryboardWindow) -> tuple[BeatSpan, ...]:
+    """Where compile_prompt(window) tells of each beat, brackets included."""
+    scene = window.scene.strip()
+    start, spans = len(_closed(scene)) + 1 if scene else 0, []
+    for beat in window.beats:
+        stop = start + len(_timed(beat))
+        spans.append(BeatSpan(start=start, stop=stop, seconds=beat.seconds))
+        start = stop + 1  # behind the space between two beats
+    return tuple(spans)
 
 
 def window_seed(seed: Seed, number: int) -> Seed:
@@ -140,6 +159,10 @@ def window_seed(seed: Seed, number: int) -> Seed:
     """
     digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _timed(beat: Beat) -> str:
+    return f"(at {_short(beat.seconds)} seconds: {beat.action})"
 
 
 def _short(seconds: float) -> str:

@@ -287,6 +287,21 @@ class Lora(Value):
     strength: Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")] = "1"
 
 
+class Timing(StrEnum):
+    """What keeps the beats to their seconds: the words of the prompt, or also engine/relay.py."""
+
+    TEXT = "text"
+    RELAY = "relay"
+
+
+class BeatSpan(Value):
+    """Where a window's prompt tells of a beat: its characters from `start` to before `stop`. Seconds of the window."""
+
+    start: Annotated[int, Field(ge=0)]
+    stop: Annotated[int, Field(gt=0)]
+    seconds: Annotated[float, Field(ge=0)]
+
+
 class Window(Value):
     """One window with every number: 81 frames, its own prompt and seed."""
 
@@ -294,6 +309,16 @@ class Window(Value):
     negative: str
     seed: Seed
     anchor: MediaId | None = None  # None: as the window before; in the first window, what the source gives
+    beats: tuple[BeatSpan, ...] = ()  # in the order of the prompt; they do not overlap
+
+    @model_validator(mode="after")
+    def _beats_lie_in_the_prompt(self) -> "Window":
+        edges = [edge for beat in self.beats for edge in (beat.start, beat.stop)]
+        if edges != sorted(edges) or any(beat.start == beat.stop for beat in self.beats):
+            raise ValueError(f"beats must follow one another in the prompt, got {edges}")
+        if edges and edges[-1] > len(self.prompt):
+            raise ValueError(f"a beat ends at character {edges[-1]} of a prompt of {len(self.prompt)}")
+        return self
 
 
 class Plan(Value):
@@ -307,6 +332,7 @@ class Plan(Value):
     seed: Seed
     model: str
     loras: tuple[Lora, ...] = ()
+    timing: Timing = Timing.TEXT
 
     @model_validator(mode="after")
     def _one_storyboard_window_each(self) -> "Plan":

@@ -242,6 +242,27 @@ def test_a_video_file_is_continued(longtake: Run, home: Path):
     assert again["frames"] == 70 + 76
 
 
+def test_the_beats_of_a_film_are_held_if_asked_for_and_so_are_those_of_what_continues_it(longtake: Run, home: Path):
+    story = [
+        "make",
+        "it waits. At 2 seconds night falls",
+        "--image",
+        "photo.png",
+        "--seconds",
+        "5",
+        *SMALL,
+        "--seed",
+        "1",
+    ]
+    text, relay = (made(longtake(*story, *timing, "--json")) for timing in ([], ["--timing", "relay"]))
+    further = made(longtake("continue", "snow falls", "--json"))
+    plans = [made(longtake("show", str(film["video"]), "--json"))["plan"] for film in (text, relay, further)]
+    assert [plan["timing"] for plan in plans] == ["text", "relay", "relay"]
+    assert plans[0]["windows"] == plans[1]["windows"]
+    frames = [np.stack(list(read_frames(home / str(film["video"])))) for film in (text, relay)]
+    assert not np.array_equal(*frames)
+
+
 def test_a_plan_as_json_counts_in_window_seconds(longtake: Run):
     run = longtake("plan", "a man waits. At 8 seconds he waves", "--seconds", "14", "--json")
     plan = made(run)

@@ -17,6 +17,7 @@ from storage.schema import (
     StartImage,
     Storyboard,
     StoryboardWindow,
+    Timing,
     UserError,
 )
 
@@ -54,6 +55,30 @@ def test_what_is_empty_is_left_out(window: StoryboardWindow, prompt: str) -> Non
 def test_a_beat_behind_the_window_is_a_storyboarders_mistake() -> None:
     with pytest.raises(ValueError, match=r"5\.0625 s, got 7"):
         compile_prompt(StoryboardWindow(scene="", beats=(Beat(seconds=7, action="late"),)))
+
+
+@pytest.mark.parametrize("scene", ["A wet dog ", " It runs (at 2 seconds: it runs)!", ""])
+@pytest.mark.parametrize("camera", ["static", ""])
+def test_a_plan_knows_where_its_prompts_tell_of_a_beat(scene: str, camera: str) -> None:
+    beats = (Beat(seconds=2, action="it runs"), Beat(seconds=3.126, action="it jumps!"))
+    told = Storyboard(title="", windows=(StoryboardWindow(scene=scene, beats=beats, camera=camera),))
+    plan = compile_plan(told, Facts(QUALITY, 1, IMAGES))
+    for window in (*plan.windows, *rewrite(compile_plan(board(None), Facts(QUALITY, 1, IMAGES)), told).windows):
+        assert [window.prompt[beat.start : beat.stop] for beat in window.beats] == [
+            "(at 2 seconds: it runs)",
+            "(at 3.13 seconds: it jumps!)",
+        ]
+        assert [beat.seconds for beat in window.beats] == [2, 3.126]
+
+
+def test_a_film_is_timed_as_asked_for_or_as_the_film_that_it_continues() -> None:
+    plain = compile_plan(board(None), Facts(QUALITY, 1, IMAGES))
+    relay = compile_plan(board(None), Facts(QUALITY, 1, IMAGES, timing=Timing.RELAY))
+    assert (plain.timing, relay.timing) == (Timing.TEXT, Timing.RELAY)
+    assert relay.model_copy(update={"timing": Timing.TEXT}) == plain
+    assert compile_plan(board(None), Facts(QUALITY, 2, parent=take_of(relay))).timing is Timing.RELAY
+    assert compile_plan(board(None), Facts(QUALITY, 2, parent=take_of(relay), timing=Timing.TEXT)).timing is Timing.TEXT
+    assert rewrite(relay, board(None, None)).timing is reseed(relay, 3).timing is Timing.RELAY
 
 
 def test_the_negative_prompt_is_the_stock_one_to_the_letter() -> None:

@@ -16,6 +16,7 @@ from engine.models import ModelShelf
 from engine.step_loras import recipe_for
 from storage.schema import (
     NAG,
+    BeatSpan,
     Expert,
     GuidanceRule,
     Lora,
@@ -23,7 +24,9 @@ from storage.schema import (
     Sampling,
     SkipLayers,
     Solver,
+    Timing,
     UserError,
+    Window,
 )
 
 Denoise = Callable[..., Tensor]
@@ -41,10 +44,16 @@ def latents_of(shelf: ModelShelf) -> Denoise:
     generator = torch.Generator().manual_seed(0)
     anchor, tail = torch.randn(2, 1, 16, 1, 6, 8, generator=generator).unbind()
 
-    def run(chosen: Sampling, loras: tuple[Lora, ...] = (), tail: Tensor | None = tail) -> Tensor:
+    def run(
+        chosen: Sampling,
+        loras: tuple[Lora, ...] = (),
+        tail: Tensor | None = tail,
+        what: Window | None = None,
+        timing: Timing = Timing.TEXT,
+    ) -> Tensor:
         plan = film_plan([window(1)], sampling=chosen).model_copy(update={"loras": loras})
         with torch.inference_mode():
-            return denoise(window(1), Handover(anchor, tail), chosen, shelf.load(plan), lambda _: None)
+            return denoise(what or window(1), Handover(anchor, tail), chosen, shelf.load(plan), lambda _: None, timing)
 
     return run
 
@@ -102,6 +111,20 @@ def test_each_phase_asks_its_own_expert(latents_of: Denoise):
     assert not torch.equal(only(HIGH), only(LOW))
     assert not torch.equal(both, only(HIGH))
     assert not torch.equal(both, only(LOW))
+
+
+def test_relay_holds_the_beats_of_a_window_and_text_leaves_them_alone(latents_of: Denoise):
+    plain = latents_of(sampling())
+    timed = window(1).model_copy(update={"beats": (BeatSpan(start=0, stop=4, seconds=2.0),)})
+    later = window(1).model_copy(update={"beats": (BeatSpan(start=0, stop=4, seconds=4.0),)})
+    assert torch.equal(latents_of(sampling(), what=timed), plain)
+    assert torch.equal(latents_of(sampling(), timing=Timing.RELAY), plain), "there is no beat to hold"
+    held = latents_of(sampling(), what=timed, timing=Timing.RELAY)
+    assert held.isfinite().all()
+    assert not torch.allclose(held, plain, atol=1e-4)
+    assert not torch.allclose(latents_of(sampling(), what=later, timing=Timing.RELAY), held, atol=1e-4)
+    nag = sampling(guidance=1.0, nag=NAG(scale=5))
+    assert not torch.allclose(latents_of(nag, what=timed, timing=Timing.RELAY), latents_of(nag, what=timed), atol=1e-4)
 
 
 # ---- LoRAs ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import torch
 from oracles import dit_to_diffusers, randomise, relative_error
 from torch import Tensor
 
-from engine.dit import NAG, DiT, DiTConfig, TextContext, normalized_attention_guidance, rope_table, sinusoid
+from engine.dit import NAG, BlockText, DiT, DiTConfig, TextContext, normalized_attention_guidance, rope_table, sinusoid
 
 SIZES = {"ffn_dim": 80, "freq_dim": 32, "layers": 3, "text_dim": 20, "text_len": 9}
 SIGMAS = torch.tensor([0.937, 0.25], dtype=torch.float64)
@@ -226,7 +226,7 @@ def test_filming_first_does_not_spoil_training():
 
 def test_a_block_is_one_graph(dit):
     text, embedded = dit.encode_text(a_text()), dit.embed(some_inputs(), SIGMAS)
-    arguments = embedded.tokens, embedded.modulation, embedded.rope, (text.keys[0], text.values[0])
+    arguments = embedded.tokens, embedded.modulation, embedded.rope, BlockText(text.keys[0], text.values[0])
     compiled = torch.compile(dit.blocks[0], fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(*arguments), dit.blocks[0](*arguments))
 

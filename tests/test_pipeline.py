@@ -14,7 +14,7 @@ from engine.models import ModelShelf
 from engine.pipeline import Rendering, render
 from engine.segments import write_segment
 from storage.footage import read_comment, read_frames
-from storage.schema import ContinueTake, ContinueVideo, Plan, Progress, Stage
+from storage.schema import BeatSpan, ContinueTake, ContinueVideo, Plan, Progress, Stage, Timing
 from storage.timeline import film_frames
 
 Film = Callable[..., Rendering]
@@ -56,6 +56,14 @@ def test_the_same_plan_gives_the_same_file_and_other_seeds_another(film: Film):
     assert first.video.read_bytes() == second.video.read_bytes()
     other = plan.model_copy(update={"windows": (window(1).model_copy(update={"seed": 5}),)})
     assert not np.array_equal(frames_of(film("other", other)), frames_of(first))
+
+
+def test_a_plan_says_whether_its_beats_are_held(film: Film):
+    timed = window(1).model_copy(update={"beats": (BeatSpan(start=0, stop=4, seconds=2.0),)})
+    plan = film_plan([timed])
+    text, relay = film("text", plan), film("relay", plan.model_copy(update={"timing": Timing.RELAY}))
+    assert not torch.allclose(load_file(text.tail)["tail"], load_file(relay.tail)["tail"], atol=1e-4)
+    assert torch.equal(load_file(text.tail)["tail"], load_file(film("plain", film_plan([window(1)])).tail)["tail"])
 
 
 def test_three_windows_are_two_windows_and_a_continuation_bit_for_bit(film: Film):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from storage import schema
 from storage.schema import (
     Beat,
+    BeatSpan,
     ContinueTake,
     ContinueVideo,
     Errand,
@@ -30,6 +31,7 @@ from storage.schema import (
     Storyboard,
     StoryboardWindow,
     Take,
+    Timing,
     Value,
     Window,
 )
@@ -194,6 +196,28 @@ def test_a_media_id_is_64_hexadecimal_digits_and_nothing_else(media):
 def test_a_seed_fits_63_bits(seed):
     with pytest.raises(ValidationError, match="seed"):
         Window(prompt="", negative="", seed=seed)
+
+
+def test_a_plan_from_before_timing_films_by_its_text():
+    old = plan().model_dump(mode="json", exclude={"timing": True, "windows": {"__all__": {"beats"}}})
+    assert "timing" not in old
+    assert "beats" not in old["windows"][0]
+    assert Plan.model_validate(old) == plan()
+    assert plan().timing is Timing.TEXT
+
+
+@pytest.mark.parametrize(
+    ("spans", "message"),
+    [
+        ([(0, 3), (2, 5)], "follow one another"),
+        ([(4, 4)], "follow one another"),
+        ([(0, 9)], "character 9 of a prompt of 8"),
+    ],
+)
+def test_the_beats_of_a_window_are_stretches_of_its_prompt(spans, message):
+    beats = [BeatSpan(start=start, stop=stop, seconds=1) for start, stop in spans]
+    with pytest.raises(ValidationError, match=message):
+        Window(prompt="a street", negative="", seed=1, beats=beats)
 
 
 # ---- what is kept ----

@@ -45,12 +45,14 @@ def parser() -> argparse.ArgumentParser:
     _story(make)
     _pictures(make)
     _numbers(make)
+    _timing(make)
     _output(make)
 
     further = command("continue", "film on, after the channel's last take, another take, or a video file")
     _story(further)
     _pictures(further)
     _numbers(further)
+    _timing(further)
     source = further.add_mutually_exclusive_group()
     source.add_argument("--take", type=_number, metavar="N", help="the take to continue (default: the channel's last)")
     source.add_argument("--video", type=Path, metavar="FILE", help="the video file to continue")
@@ -122,6 +124,13 @@ def _numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: the picture's aspect)")
     command.add_argument("--seed", type=int, metavar="N", help="same seed, same video (default: a new one)")
     command.add_argument("--preset", metavar="NAME", help="demo, demo-fast, quality, lightning or lightning-3phase")
+
+
+def _timing(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--timing", choices=["text", "relay"],
+        help="relay holds every action to its second (default: text, or as the film that is continued)",
+    )  # fmt: skip
 
 
 def _output(command: argparse.ArgumentParser) -> None:

@@ -1,12 +1,14 @@
 """Captions: what happens in a window, in one of very many wordings."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.demo.words import CAMERA, EFFECTS, ENDS, MOVES, NOTHING, SCENES, SPRITES
+from storage.schema import BeatSpan
 
 TEXT_TOKENS = 160  # of a caption, at most
 VOWELS = "aeiou"
@@ -140,3 +142,13 @@ def _pick(wordings: tuple[str, ...], rng: np.random.Generator) -> str:
 def _sentence(text: str, rng: np.random.Generator) -> str:
     text = text[:1].upper() + text[1:] if rng.random() < 0.8 else text
     return text + "."
+
+
+def timed_prompt(scene: str, told: Sequence[tuple[float, str]]) -> tuple[str, list[BeatSpan]]:
+    """A prompt as the compiler writes it, and where its beats stand."""
+    prompt, beats = scene, []
+    for seconds, action in told:
+        start = len(prompt) + 1
+        prompt += f" (at {seconds:g} seconds: {action})"
+        beats.append(BeatSpan(start=start, stop=len(prompt), seconds=seconds))
+    return prompt + ".", beats

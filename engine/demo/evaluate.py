@@ -9,7 +9,7 @@ printed for every group; the figures go to a JSON file.
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, window_noise
+from engine.condition import WINDOW_LATENT_FRAMES, condition, network_input, window_noise
+from engine.demo.captions import timed_prompt
 from engine.demo.clips import centre, film_to, load_photos
 from engine.demo.config import STEPS, noise_levels
 from engine.demo.export import WEIGHTS
@@ -31,10 +32,12 @@ from engine.demo.words import CAMERA, EFFECTS
 from engine.device import choose_dtype
 from engine.dit import DiT, DiTConfig
 from engine.models import load_network
+from engine.relay import relay_bias, segments
 from engine.settings import EngineSettings
 from engine.text import TextEncoder
 from engine.vae import VAE, VAEConfig
-from storage.timeline import DROPPED_FRAMES
+from storage.schema import BeatSpan, Timing
+from storage.timeline import DROPPED_FRAMES, FPS
 
 CPU = torch.device("cpu")
 LATENTS_PER_CALL = 2
@@ -70,12 +73,23 @@ class Camera:
         return self.vae.encode(picture[None, :, None])
 
     @torch.inference_mode()
-    def film(self, anchor: Tensor, tail: Tensor | None, prompt: str, steps: int = STEPS) -> Shot:
-        """One window; each has a seed of its own."""
+    def film(
+        self,
+        anchor: Tensor,
+        tail: Tensor | None,
+        prompt: str,
+        steps: int = STEPS,
+        beats: Sequence[BeatSpan] = (),
+    ) -> Shot:
+        """One window; each has a seed of its own. The times of `beats` are held (engine.relay)."""
         text = self.dit.encode_text(self.text(prompt))
+        if beats:
+            tokens = self.text.tokens_of(prompt, [(beat.start, beat.stop) for beat in beats])
+            held = segments(beats, tokens, WINDOW_LATENT_FRAMES)
+            text = text.with_bias(relay_bias(held, WINDOW_LATENT_FRAMES, self.text.slots))
         given = condition(anchor, tail)
         self.seed += 1
-        latents = window_noise(self.seed, (1, 16, 21, *anchor.shape[-2:]))
+        latents = window_noise(self.seed, (1, 16, WINDOW_LATENT_FRAMES, *anchor.shape[-2:]))
         for level, following in pairwise(noise_levels(steps)):
             velocity = self.dit(network_input(latents, given), torch.tensor([level]), text)
             latents = latents + (following - level) * velocity
@@ -138,20 +152,30 @@ def effects(camera: Camera, pictures: list[Tensor], quiet: list[Shot], rng: np.r
 
 
 def onsets(camera: Camera, pictures: list[Tensor], count: int, rng: np.random.Generator) -> dict[str, str]:
-    """When the second of two timed events begins."""
-    errors = []
+    """When the second of two timed events begins, and whether the first, a camera move, is seen until then.
+
+    Every trial is filmed twice from the same noise: with the times as text alone, and held.
+    """
+    errors: dict[Timing, list[float]] = {timing: [] for timing in Timing}
+    moved: dict[Timing, list[bool]] = {timing: [] for timing in Timing}
     for index in range(count):
         effect = ONSETS[index % len(ONSETS)]
         seconds = float(rng.integers(6, 13)) / 4
         move = list(CAMERA)[int(rng.integers(len(CAMERA)))]
-        first, second = (words[int(rng.integers(len(words)))] for words in (CAMERA[move], EFFECTS[effect]))
-        prompt = f"A photograph. (at 0 seconds: {first}) (at {seconds:g} seconds: {second})."
-        shot = camera.film(camera.anchor(pictures[index % len(pictures)]), None, prompt)
-        errors.append(abs(onset(effect, shot.pixels, RAMP_SECONDS[effect]) - seconds))
-    return {
-        "onset within 0.6 s": share([e <= 0.6 for e in errors]),
-        "onset error, s": f"median {np.median(errors):.2f}",
-    }
+        words = [words[int(rng.integers(len(words)))] for words in (CAMERA[move], EFFECTS[effect])]
+        prompt, beats = timed_prompt("A photograph.", list(zip((0.0, seconds), words, strict=True)))
+        anchor, seed = camera.anchor(pictures[index % len(pictures)]), camera.seed
+        for timing in Timing:
+            camera.seed = seed
+            shot = camera.film(anchor, None, prompt, beats=beats if timing is Timing.RELAY else ())
+            errors[timing].append(abs(onset(effect, shot.pixels, RAMP_SECONDS[effect]) - seconds))
+            moved[timing].append(camera_move(shot.pixels[:, : int(seconds * FPS)]) == move)
+    figures = {}
+    for timing in Timing:
+        figures[f"onset within 0.6 s, {timing}"] = share([e <= 0.6 for e in errors[timing]])
+        figures[f"onset error, s, {timing}"] = f"median {np.median(errors[timing]):.2f}, most {max(errors[timing]):.2f}"
+        figures[f"camera before it, {timing}"] = share(moved[timing])
+    return figures
 
 
 def long_film(camera: Camera, picture: Tensor, windows: int, *, anchored: bool) -> Iterator[Shot]:

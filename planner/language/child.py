@@ -49,8 +49,13 @@ class Inbox:
 def main() -> None:
     """Load the model, then answer until the parent is gone."""
     out = private_output()
+    try:
+        model = load(json.loads(sys.argv[1]))
+    except ImportError:
+        sys.exit("llama-cpp-python is not installed; it comes with the extra llm")
+    except (ValueError, OSError, RuntimeError):  # whose words name paths of this machine
+        sys.exit("llama.cpp cannot load the file")
     inbox = Inbox(sys.stdin.buffer)
-    model = load(json.loads(sys.argv[1]))
     for asked in inbox:
         number = asked["question"]
         try:
