@@ -160,7 +160,8 @@ _CHANGE = re.compile(  # words in an answer that speak of what is there already
     r"(?<!\w)(?:the whole time|throughout|the entire (?:film|time)|everywhere|die ganze zeit|tout le temps"
     r"|todo el tiempo)(?!\w)"
     r"|^(?:don't|do not|never|nicht|pas de) |, (?:not|nicht|pas) |^(?:\w+er|more \w+|less \w+) (?:camera|zoom"
-    r"|pan|light|colou?rs)\b",
+    r"|pan|light|colou?rs)\b"
+    r"|^(?:end|start|begin|finish|open|close)s? (?:with|on|at|in) (?:the )?(?:\w+ )?(?:picture|photo|image|pic)\b",
     re.IGNORECASE,
 )
 _CONTINUE = _leading(

@@ -18,6 +18,7 @@ from storage.schema import Beat, Storyboard, StoryboardWindow, UserError
 from storage.timeline import WINDOW_SECONDS
 
 SO_FAR = "So far: "
+NOTHING_SAID = "natural motion, one continuous shot"  # where nothing was said, or nothing is left of it
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,12 @@ _REMOVE = re.compile(
     rf"| away| out)?$",
     re.IGNORECASE,
 )
-_ATTRIBUTE = re.compile(
-    r"^(?:make |turn |colou?r |paint |let )?(?P<name>(?:the|his|her|my|der|die|das) [^\W\d_]+)"
-    r"(?: (?:should|must|has to|needs to|ought to|soll(?:te)?))?(?: (?:be|look|turn|become|sein))? "
-    r"(?P<how>(?:(?:very|more|much|dark|light|bright|deep) )?[^\W\d_]+)(?: sein)?$",
+_THING = r"(?P<name{n}>(?:the|his|her|my|der|die|das) [^\W\d_]+)"
+_QUALITY = r"(?P<how{n}>(?:(?:very|more|much|dark|light|bright|deep) )?[^\W\d_]+)(?: sein)?$"
+_ATTRIBUTE = re.compile(  # "make the crab blue", "the crab should be blue", "his hat is red"
+    rf"^(?:make|turn|colou?r|paint|let) {_THING.format(n='')}(?: (?:be|look|turn|become))? {_QUALITY.format(n='')}"
+    rf"|^{_THING.format(n=2)}(?: (?:should|must|has to|needs to|ought to|soll(?:te)?))?"
+    rf"(?: (?:be|is|are|look|looks|turns?|becomes?)|(?<=soll)|(?<=sollte)) {_QUALITY.format(n=2)}",
     re.IGNORECASE,
 )
 _RATHER = re.compile(  # "don't let her hug him, she waves": an action that is not wanted, and the one that is
@@ -134,7 +137,8 @@ def edits_by_rules(former: Storyboard, brief: Brief) -> list[Edit]:
     edits: list[Edit] = []
     for wish in _wishes(brief.story):
         target = find_target(wish, former, brief)
-        edits += _edits_of(_LEAD.sub("", target.rest).strip(" ,.;:!"), target, apply(edits, former))
+        said, board = target.rest.strip(" ,.;:!"), apply(edits, former)
+        edits += _attribute(said, target, board) or _edits_of(_LEAD.sub("", said).strip(" ,.;:!"), target, board)
     return edits
 
 
@@ -210,6 +214,8 @@ def _pictures(wish: str, target: Target, board: Storyboard, pictures: int) -> li
 
 def _one_not_other(new: str, old: str, target: Target, board: Storyboard) -> list[Edit]:
     """ "Three eggs, not two", "her jacket should be red, not yellow", "he cuts stars, no strips"."""
+    if phrase := phrase_of(new):
+        return _set([phrase], "", "", target, board)
     words = new.split()
     counted = [f"{old} {' '.join(words[1:])}", new] if len(words) > 1 and not _ATTRIBUTE.match(new) else []
     pairs = [*([counted] if counted else []), [old, words[-1]]]
@@ -271,7 +277,8 @@ def _act(wish: str, target: Target, board: Storyboard) -> list[Edit]:
     shared = [len(stems(beat.action) & stems(action)) for beat in window.beats]
     if _ALSO.search(wish) or not window.beats:
         seconds = target.seconds if target.seconds is not None else _free_second(window)
-        return [Edit(number, "beat", _ALSO.sub("", action).strip(" ,"), len(window.beats), seconds)]
+        more = re.sub(r"\s+", " ", _ALSO.sub("", action)).strip(" ,")
+        return [Edit(number, "beat", more, len(window.beats), seconds)]
     if target.seconds is not None:
         beat = min(range(len(shared)), key=lambda b: abs(window.beats[b].seconds - target.seconds))  # type: ignore[operator]
         return [Edit(number, "beat", action, beat, target.seconds)]
@@ -304,11 +311,11 @@ def _replace(old: str, new: str, target: Target, board: Storyboard) -> list[Edit
 def _attribute(wish: str, target: Target, board: Storyboard) -> list[Edit]:
     """ "The crab should be blue": a quality for a thing, wherever it is named. Nothing for any other wish."""
     match = _ATTRIBUTE.match(wish)
-    name = match["name"].split()[-1] if match else ""
+    name = (match["name"] or match["name2"]).split()[-1] if match else ""
     if not match or name.lower() in _COMMON_NOUNS:
         return []
     named = re.compile(rf"\b(?:{_COLOURS} )?({re.escape(name)})\b", re.IGNORECASE)
-    return _substitute(named, lambda found: f"{match['how'].lower()} {found[1]}", target, board)
+    return _substitute(named, lambda found: f"{(match['how'] or match['how2']).lower()} {found[1]}", target, board)
 
 
 def _remove(old: str, target: Target, board: Storyboard) -> list[Edit]:
@@ -317,7 +324,10 @@ def _remove(old: str, target: Target, board: Storyboard) -> list[Edit]:
     for number in target.windows:
         window = board.windows[number]
         edits += [Edit(number, "beat", "", i) for i, b in enumerate(window.beats) if wanted <= stems(b.action)]
-        kept = _kept_sentences(window.scene, wanted)
+        beside = re.compile(
+            rf",? (?:and|with|next to|beside) (?:{_NAME})(?:[^\W\d_]+ ){{0,2}}{re.escape(old)}(?![\w-])", re.IGNORECASE
+        )
+        kept = _kept_sentences(beside.sub("", window.scene), wanted) or NOTHING_SAID
         if kept != window.scene:
             edits.append(Edit(number, "scene", kept))
         if wanted <= stems(window.camera):

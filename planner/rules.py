@@ -13,7 +13,7 @@ from planner.anchors import Place, place_anchors, spread_pictures
 from planner.brief import Brief, OnPlanning, Told
 from planner.cues import FIRST_BEAT_SECONDS, cues, events_of, shown
 from planner.pacing import Timed
-from planner.revision import SO_FAR, apply, edits_by_rules
+from planner.revision import NOTHING_SAID, SO_FAR, apply, edits_by_rules
 from planner.setting import Kind, Phrase, phrases_in, without
 from planner.story import Event, Story, read_story
 from planner.words import DETERMINERS, SUBJECTS
@@ -22,7 +22,6 @@ from storage.timeline import WINDOW_SECONDS
 
 CREDIT = "Planned by rules, without a language model."
 GOES_ON = "it goes on: "
-NOTHING_SAID = "natural motion, one continuous shot"  # where nothing was said, or nothing happens yet
 _REMEMBERED = 2  # latest events in "So far", besides the first one, which names who it is about
 _CAMERA_ROOM = 2.0  # seconds of a window that a camera move needs, or it goes on in the next window
 

@@ -1,0 +1,311 @@
+"""A conversation through the studio: real SQLite, real files, the rules or a scripted model server; nobody films."""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from filming import draw
+from scripted_model import Script, least, served
+
+from bot.settings import BotSettings
+from bot.studio import Reply, Studio, Wish
+from planner.settings import PlannerSettings
+from storage.schema import Film, JobState, Storyboard, UserError
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> BotSettings:
+    return BotSettings(data_dir=tmp_path / "data", _env_file=None)  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def studio(settings: BotSettings) -> Studio:
+    return Studio(settings)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return draw(tmp_path / "dog.png", 1)
+
+
+def say(studio: Studio, text: str, *images: Path, **more: Any) -> Reply:
+    wish = Wish(**{"text": text, "channel": "garden", "requester": "ann", "images": images, **more})
+    return asyncio.run(studio.talk(wish))
+
+
+def board(reply: Reply) -> Storyboard:
+    assert reply.draft is not None
+    return reply.draft.plan.storyboard
+
+
+def actions(reply: Reply) -> list[list[str]]:
+    return [[beat.action for beat in window.beats] for window in board(reply).windows]
+
+
+def film(studio: Studio, job: int) -> int:
+    """Do as a worker that finishes a job; returns the take."""
+    claimed = studio.jobs.claim("w", 30)
+    assert claimed is not None
+    assert claimed.id == job
+    video = studio.media.add_bytes(b"video")
+    frames = 81 + 76 * (len(claimed.plan.windows) - 1)
+    done = Film(video=video, tail=studio.media.add_bytes(b"tail"), frames=frames, render_seconds=6.0)
+    return studio.jobs.finish(job, claimed.attempts, done).id
+
+
+def test_a_draft_is_made_changed_lengthened_and_filmed(studio: Studio, photo: Path) -> None:
+    first = say(studio, "my dog runs on the beach, then he digs a hole, 10 s", photo)
+    assert actions(first) == [["my dog runs on the beach"], ["he digs a hole"]]
+    sunset = say(studio, "make it sunset")
+    assert actions(sunset) == actions(first)
+    assert all("At sunset." in window.scene for window in board(sunset).windows)
+    crab = say(studio, "now he meets a crab")
+    assert actions(crab) == [*actions(first), ["he meets a crab"]]
+    assert board(crab).windows[:2] == board(sunset).windows
+    seeds = [[window.seed for window in reply.draft.plan.windows] for reply in (first, sunset, crab) if reply.draft]
+    assert seeds[0] == seeds[1] == seeds[2][:2]
+    sits = say(studio, "in the second window he should sit down instead of digging")
+    assert actions(sits) == [["my dog runs on the beach"], ["he sits down"], ["he meets a crab"]]
+    filmed = say(studio, "looks good, film it 👍")
+    assert filmed.job is not None
+    assert filmed.job.plan == sits.draft.plan if sits.draft else False
+    with pytest.raises(UserError, match=r"^A film starts from a picture: add one\.$"):
+        say(studio, "film it")  # the draft is taken: nothing is filmed twice
+
+
+def test_behind_a_finished_film_the_same_words_are_about_the_film(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    take = film(studio, job.id)
+    calmer = say(studio, "again but calmer")
+    assert calmer.draft is not None
+    assert (calmer.draft.draft.parent, calmer.draft.plan.source.kind) == (None, "image")
+    assert say(studio, "cancel that").lines == ("The draft is thrown away.",)
+    further = say(studio, "and then a cat arrives")
+    assert further.draft is not None
+    assert (further.draft.draft.parent, further.draft.plan.first_window) == (take, 2)
+    say(studio, "never mind")
+    again = say(studio, "again")
+    assert again.job is not None  # another take needs no word more
+    assert (again.job.plan.storyboard, again.job.errand.again_of) == (job.plan.storyboard, take)
+    assert again.job.plan.seed != job.plan.seed
+
+
+def test_a_draft_behind_a_take_is_lengthened_behind_the_take(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    take = film(studio, job.id)
+    say(studio, "then it sleeps")
+    longer = say(studio, "then it wakes up")
+    assert longer.draft is not None
+    assert (longer.draft.draft.parent, longer.draft.plan.first_window, len(longer.draft.plan.windows)) == (take, 2, 2)
+    assert re.search(r"14\.6 s in all, 2 new windows", longer.lines[0])
+
+
+def test_two_people_do_not_film_the_same_draft(settings: BotSettings, photo: Path) -> None:
+    one, other = Studio(settings), Studio(settings)
+    say(one, "a dog runs", photo)
+    assert one.channels.take_draft("garden") is not None
+    assert other.channels.take_draft("garden") is None
+
+
+def test_a_channel_does_not_hear_of_another_ones_draft(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs", photo)
+    with pytest.raises(UserError):
+        say(studio, "make it sunset", channel="kitchen")
+    assert studio.channels.draft("kitchen") is None
+
+
+def test_pictures_of_a_longer_draft_keep_their_numbers(studio: Studio, photo: Path, tmp_path: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    longer = say(studio, "continue: a cat arrives, 5 s", draw(tmp_path / "cat.png", 2))
+    assert longer.draft is not None
+    assert [window.anchor for window in board(longer).windows] == [None, 2]
+    assert longer.draft.plan.windows[1].anchor == longer.draft.draft.request.images[1].media
+    ends = say(studio, "end on picture 1")
+    assert ends.draft is not None
+    assert ends.draft.plan.windows[1].anchor == longer.draft.draft.request.images[0].media
+
+
+# ---- questions and settings ----
+
+
+def test_questions_are_answered_from_facts(studio: Studio, photo: Path) -> None:
+    assert say(studio, "status").lines[0] == "Nothing of this channel is being filmed."
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    assert say(studio, "how long is the queue?").lines[0] == f"Job {job.id}, “A dog runs”: queued, number 1."
+    assert say(studio, "status", channel="kitchen").lines[0] == (
+        "Nothing of this channel is being filmed; 1 of other channels."
+    )
+    slow = say(studio, "why is it slow?").lines
+    assert "A window of 5 s is 8 steps with preset demo, 8 runs of the network." in slow
+    assert any("was not measured" in line for line in slow)
+    film(studio, job.id)
+    assert "The last 1 takes like that took 0:06 a window." in say(studio, "why is it slow?").lines
+    assert any("at most 120 s" in line for line in say(studio, "what is the longest film?").lines)
+    assert say(studio, "help").lines == say(studio, "what can you do?").lines
+
+
+def test_a_quality_run_is_counted_with_its_guidance(settings: BotSettings) -> None:
+    studio = Studio(settings.model_copy(update={"preset": "quality"}))
+    assert any("30 steps with preset quality, 60 runs" in line for line in say(studio, "why is it slow?").lines)
+
+
+def test_settings_in_words_hold_for_a_draft_or_for_the_channel(studio: Studio, photo: Path) -> None:
+    assert say(studio, "vertical please").lines == (
+        "Set: portrait, 144x256.",
+        "The next films of this channel begin with that.",
+    )
+    upright = say(studio, "a dog runs, 5 s", photo)
+    assert upright.draft is not None
+    assert str(upright.draft.plan.size) == "144x256"
+    wide = say(studio, "make it square")
+    assert wide.draft is not None
+    assert wide.draft.plan.size.width == wide.draft.plan.size.height
+    assert actions(wide) == actions(upright)
+    fast = say(studio, "faster please")
+    assert fast.draft is not None
+    assert fast.draft.plan.sampling.steps == 4
+    assert "Set: fast (preset demo-fast, 4 steps)." in fast.lines
+    steady = say(studio, "less shaky")
+    assert all("The camera is steady" in window.scene for window in board(steady).windows)
+
+
+def test_cancel_means_the_own_newest_job_or_the_named_one(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    assert say(studio, "cancel", requester="bob").lines == ("There is nothing of yours to cancel here.",)
+    with pytest.raises(UserError, match="no job 99"):
+        say(studio, "cancel job 99")
+    assert say(studio, "stop stop!").lines == (f"Job {job.id} is cancelled.",)
+    assert studio.jobs.get(job.id).state is JobState.CANCELLED
+
+
+# ---- what is not filmed ----
+
+
+def test_a_blocked_word_is_refused_and_nothing_is_kept(settings: BotSettings, photo: Path, tmp_path: Path) -> None:
+    words = tmp_path / "blocked.txt"
+    words.write_text("# what we do not film\nclown*\nred  balloon\n")
+    planner = PlannerSettings(blocklist=str(words), _env_file=None)  # type: ignore[call-arg]
+    studio = Studio(settings, planner)
+    for text in ("a CLOWNS runs", "a cl\u200bown runs", "a red, balloon flies"):
+        with pytest.raises(UserError, match=r"^That is not filmed here\.$"):
+            say(studio, text, photo)
+    assert studio.channels.draft("garden") is None
+    assert not [path for path in studio.media.root.rglob("*") if path.is_file()]
+    assert say(studio, "a crown falls", photo).draft is not None
+    for command in (studio.film, studio.sketch):
+        with pytest.raises(UserError, match="not filmed here"):
+            asyncio.run(command(Wish("clowns", "garden", "ann", (photo,))))
+
+
+def test_words_of_a_director_are_judged_as_well(settings: BotSettings, photo: Path, tmp_path: Path) -> None:
+    """A function of the owner's own, named in the settings, hears of requests and of the prompts made of them."""
+    planner = PlannerSettings(moderation="test_talk:no_secrets", _env_file=None)  # type: ignore[call-arg]
+    studio = Studio(settings, planner)
+    with pytest.raises(UserError, match="The prompts are secret"):
+        say(studio, "a dog runs", photo)
+    assert studio.channels.draft("garden") is None
+
+
+def no_secrets(case: Any) -> str | None:
+    return "The prompts are secret." if case.text.startswith(("(at", "A dog", "a dog runs (at")) else None
+
+
+@pytest.mark.parametrize("name", ["nothing", "no.such:thing", "test_talk:not_there"])
+def test_a_moderation_function_that_is_not_there_is_said(settings: BotSettings, name: str) -> None:
+    with pytest.raises(UserError, match=f"LONGTAKE_MODERATION names {name}"):
+        Studio(settings, PlannerSettings(moderation=name, _env_file=None))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(("name", "setting"), [("/no/such.gguf", "LLM"), ("/no/list.txt", "BLOCKLIST")])
+def test_a_file_that_is_not_there_is_said(settings: BotSettings, name: str, setting: str) -> None:
+    with pytest.raises(UserError, match=f"LONGTAKE_{setting} names {name}"):
+        Studio(settings, PlannerSettings(**{setting.lower(): name}, _env_file=None))  # type: ignore[arg-type]
+
+
+# ---- with a language model ----
+
+
+def with_model(
+    script: Script, settings: BotSettings, act: Callable[[Studio], Awaitable[T]], *, sees: bool = False
+) -> T:
+    async def run() -> T:
+        async with served(script, sees=sees) as server:
+            planner = PlannerSettings(llm=server._address, llm_eyes="yes" if sees else "", _env_file=None)  # type: ignore[call-arg]
+            async with Studio(settings, planner) as studio:
+                return await act(studio)
+
+    return asyncio.run(run())
+
+
+def test_a_model_is_asked_what_a_message_means_where_the_rules_cannot_know(settings: BotSettings, photo: Path) -> None:
+    def answers(body: dict[str, Any]) -> str:
+        form = body["response_format"]["json_schema"]["schema"]
+        if "kind" in form["properties"]:
+            return json.dumps({"kind": "help" if "quack" in body["messages"][-1]["content"] else "film"})
+        return json.dumps(least(form))
+
+    script = Script([answers])
+
+    async def act(studio: Studio) -> tuple[Reply, Reply, Reply]:
+        wish = Wish("a duck swims", "garden", "ann", (photo,))
+        draft = await studio.talk(wish)
+        asked = await studio.talk(Wish("quack quack quack", "garden", "ann"))
+        command = await studio.talk(Wish("cancel", "garden", "ann"))
+        return draft, asked, command
+
+    draft, asked, command = with_model(script, settings, act)
+    assert draft.draft is not None
+    assert asked.lines[0].startswith("Send a picture")
+    assert command.lines == ("The draft is thrown away.",)
+    kinds = [
+        form["properties"]["kind"]["enum"]
+        for form in map(script.form, range(len(script.asked)))
+        if "kind" in form["properties"]
+    ]
+    assert len(kinds) == 1  # a new picture and a command need no question
+    assert "approve" in kinds[0]
+    question = next(
+        body for body in script.asked if "kind" in body["response_format"]["json_schema"]["schema"]["properties"]
+    )
+    assert "A draft is being discussed" in question["messages"][-1]["content"]
+
+
+def test_a_model_that_sees_is_shown_small_pictures_and_their_colours(settings: BotSettings, tmp_path: Path) -> None:
+    script = Script([lambda body: json.dumps(least(body["response_format"]["json_schema"]["schema"]))])
+    photo = draw(tmp_path / "big.png", 3, (2000, 1000))
+
+    async def act(studio: Studio) -> Reply:
+        return await studio.talk(Wish("a duck swims", "garden", "ann", (photo,)))
+
+    with_model(script, settings, act, sees=True)
+    text, picture = script.asked[0]["messages"][-1]["content"]
+    assert re.search(r"1: <<<big\.png>>>, 2000x1000 \(wide\), mostly \w+", text["text"])
+    assert picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
+    assert len(picture["image_url"]["url"]) < 100_000
+
+
+def test_a_model_that_fails_leaves_the_conversation_to_the_rules(settings: BotSettings, photo: Path) -> None:
+    async def act(studio: Studio) -> tuple[Reply, Reply]:
+        first = await studio.talk(Wish("a duck swims", "garden", "ann", (photo,)))
+        return first, await studio.talk(Wish("make it sunset", "garden", "ann"))
+
+    first, second = with_model(Script([""], status=503), settings, act)
+    for reply in (first, second):
+        assert reply.lines[-1] == "Planned by rules: the language model server director answered with status 503." or (
+            "answered with status 503" in reply.lines[-1]
+        )
+    assert all("At sunset." in window.scene for window in board(second).windows)
