@@ -29,6 +29,12 @@ def a_text(kind: str, shortest: int = 3) -> dict[str, Any]:
     return {"type": "string", "minLength": shortest, "maxLength": LONGEST[kind]}
 
 
+def plain_text(kind: str) -> dict[str, Any]:
+    """The schema of a text of plain English letters, or of nothing. Each character is at most one token of any model,
+    so that the room for an answer can be told beforehand."""
+    return {"type": "string", "pattern": f"^[A-Za-z ,'-]{{0,{LONGEST[kind]}}}$"}
+
+
 def an_object(properties: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of an object with these properties and no others, in this order."""
     return {"type": "object", "properties": dict(properties), "required": [*properties], "additionalProperties": False}

@@ -13,7 +13,7 @@ from typing import Any
 
 from planner.brief import Brief
 from planner.cues import FIRST_BEAT_SECONDS, Cue
-from planner.filled import Unreadable, a_text, an_object, field, line, parsed, plain
+from planner.filled import Unreadable, a_text, an_object, field, line, parsed, plain, plain_text
 from planner.language.model import JsonSchema
 from storage.schema import Beat, Storyboard, StoryboardWindow
 from storage.timeline import WINDOW_SECONDS
@@ -117,10 +117,10 @@ class Form:
         windows = {}
         for number in self.span:
             window = self.rules.windows[number]
-            how = {f"how_{beat}": a_text("how", 0) for beat in range(1, len(window.beats) + 1)}
-            camera = {} if window.camera else {"camera": a_text("camera", 0)}
-            windows[self._key(number)] = an_object({"look": a_text("look", 0), **how, **camera, **self._anchor()})
-        return an_object({"title": a_text("title"), **windows})
+            how = {f"how_{beat}": plain_text("how") for beat in range(1, len(window.beats) + 1)}
+            camera = {} if window.camera else {"camera": plain_text("camera")}
+            windows[self._key(number)] = an_object({"look": plain_text("look"), **how, **camera, **self._anchor()})
+        return an_object({"title": plain_text("title"), **windows})
 
     def read_dictated(self, answer: str) -> tuple[str, tuple[StoryboardWindow, ...]]:
         """Title and windows of the rules with what a filled dictated form adds. What is no plain words is left out."""
@@ -150,7 +150,7 @@ class Form:
             return {}
         return {
             "anchor": {"enum": [None, *range(1, self.brief.pictures + 1)]},
-            "anchor_reason": a_text("anchor_reason", 0),
+            "anchor_reason": plain_text("anchor_reason"),
         }
 
     def _choice(self, own: Mapping[str, Any], window: int) -> dict[str, Any]:

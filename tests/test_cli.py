@@ -242,7 +242,7 @@ def test_a_video_file_is_continued(longtake: Run, home: Path):
     assert again["frames"] == 70 + 76
 
 
-def test_the_beats_of_a_film_are_held_if_asked_for_and_so_are_those_of_what_continues_it(longtake: Run, home: Path):
+def test_the_beats_of_a_demonstration_are_held_unless_text_is_asked_for(longtake: Run, home: Path):
     story = [
         "make",
         "it waits. At 2 seconds night falls",
@@ -254,7 +254,7 @@ def test_the_beats_of_a_film_are_held_if_asked_for_and_so_are_those_of_what_cont
         "--seed",
         "1",
     ]
-    text, relay = (made(longtake(*story, *timing, "--json")) for timing in ([], ["--timing", "relay"]))
+    text, relay = (made(longtake(*story, *timing, "--json")) for timing in (["--timing", "text"], []))
     further = made(longtake("continue", "snow falls", "--json"))
     plans = [made(longtake("show", str(film["video"]), "--json"))["plan"] for film in (text, relay, further)]
     assert [plan["timing"] for plan in plans] == ["text", "relay", "relay"]

@@ -11,8 +11,10 @@ import pytest
 from filming import draw
 from scripted_model import Script, least, served
 
+from bot.conversation import Conversation, Reply
 from bot.settings import BotSettings
-from bot.studio import Reply, Studio, Wish
+from bot.studio import Studio
+from bot.wish import Wish
 from planner.settings import PlannerSettings
 from storage.schema import Film, JobState, Storyboard, UserError
 
@@ -36,7 +38,7 @@ def photo(tmp_path: Path) -> Path:
 
 def say(studio: Studio, text: str, *images: Path, **more: Any) -> Reply:
     wish = Wish(**{"text": text, "channel": "garden", "requester": "ann", "images": images, **more})
-    return asyncio.run(studio.talk(wish))
+    return asyncio.run(Conversation(studio).talk(wish))
 
 
 def board(reply: Reply) -> Storyboard:
@@ -262,9 +264,9 @@ def test_a_model_is_asked_what_a_message_means_where_the_rules_cannot_know(setti
 
     async def act(studio: Studio) -> tuple[Reply, Reply, Reply]:
         wish = Wish("a duck swims", "garden", "ann", (photo,))
-        draft = await studio.talk(wish)
-        asked = await studio.talk(Wish("quack quack quack", "garden", "ann"))
-        command = await studio.talk(Wish("cancel", "garden", "ann"))
+        draft = await Conversation(studio).talk(wish)
+        asked = await Conversation(studio).talk(Wish("quack quack quack", "garden", "ann"))
+        command = await Conversation(studio).talk(Wish("cancel", "garden", "ann"))
         return draft, asked, command
 
     draft, asked, command = with_model(script, settings, act)
@@ -289,7 +291,7 @@ def test_a_model_that_sees_is_shown_small_pictures_and_their_colours(settings: B
     photo = draw(tmp_path / "big.png", 3, (2000, 1000))
 
     async def act(studio: Studio) -> Reply:
-        return await studio.talk(Wish("a duck swims", "garden", "ann", (photo,)))
+        return await Conversation(studio).talk(Wish("a duck swims", "garden", "ann", (photo,)))
 
     with_model(script, settings, act, sees=True)
     text, picture = script.asked[0]["messages"][-1]["content"]
@@ -300,8 +302,8 @@ def test_a_model_that_sees_is_shown_small_pictures_and_their_colours(settings: B
 
 def test_a_model_that_fails_leaves_the_conversation_to_the_rules(settings: BotSettings, photo: Path) -> None:
     async def act(studio: Studio) -> tuple[Reply, Reply]:
-        first = await studio.talk(Wish("a duck swims", "garden", "ann", (photo,)))
-        return first, await studio.talk(Wish("make it sunset", "garden", "ann"))
+        first = await Conversation(studio).talk(Wish("a duck swims", "garden", "ann", (photo,)))
+        return first, await Conversation(studio).talk(Wish("make it sunset", "garden", "ann"))
 
     first, second = with_model(Script([""], status=503), settings, act)
     for reply in (first, second):

@@ -6,39 +6,35 @@ import getpass
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-from itertools import chain, count
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
 from bot.cli import display
+from bot.cli.deliver import film
+from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, answer, complain, say
+from bot.cli.talk import converse
 from bot.crew import WorkerFailed
 from bot.intake import named
-from bot.progress import clock
 from bot.settings import BotSettings
-from bot.studio import Proposal, Reply, Studio, Wish
+from bot.studio import Studio
+from bot.wish import Wish
 from planner.brief import OnPlanning
 from planner.compiler import compile_prompt
 from planner.settings import PlannerSettings
 from prompts import negative_prompt
 from storage.footage import probe, read_comment
-from storage.schema import Job, JobState, Plan, UserError
+from storage.schema import Plan, UserError
 from storage.settings import read_settings
 from storage.timeline import film_seconds
 
 Options = argparse.Namespace
-PICTURE_FILES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff")
 Answered = TypeVar("Answered")
-
-EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def run(options: Options) -> int:
@@ -100,13 +96,6 @@ def plan(options: Options) -> int:
         for window, prompt in zip(told.windows, prompts, strict=True)
     ]
     return answer({"title": told.title, "seconds": film_seconds(len(windows)), "windows": windows, "notes": [*notes]})
-
-
-def talk(options: Options) -> int:
-    """Talk with the director: one message, or as many as are typed."""
-    studio = Studio(settings(), read_settings(PlannerSettings))
-    messages = [options.story] if options.story is not None else display.typed("you> ")
-    return asyncio.run(converse(studio, messages, options))
 
 
 def queue(options: Options) -> int:
@@ -200,6 +189,13 @@ def examine(options: Options) -> int:
     return answer(figures) if options.json else 0
 
 
+def talk(options: Options) -> int:
+    """Talk with the director: one message, or as many as are typed."""
+    studio = Studio(settings(), read_settings(PlannerSettings))
+    messages = [options.story] if options.story is not None else display.typed("you> ")
+    return asyncio.run(converse(studio, messages, wish(options), options))
+
+
 # ---- what they share ------------------------------------------------------------------------------------------------
 
 
@@ -213,124 +209,6 @@ def plan_with(options: Options, ask: Callable[[Studio, OnPlanning], Awaitable[An
                 return await ask(studio, say)
 
     return studio, asyncio.run(answered())
-
-
-async def converse(studio: Studio, messages: Iterable[str], options: Options) -> int:
-    """One turn after the other. A turn that fails says so, and the conversation goes on."""
-    code = 0
-    async with studio:
-        for message in messages:
-            try:
-                pictures, text = pictures_in(message)
-                asked = replace(wish(options), text=text, images=(*options.images, *pictures))
-                options.images = []
-                with display.planning(quiet=options.json or studio.model is None) as say:
-                    reply = await studio.talk(asked, say)
-                code = show_reply(studio, reply, options)
-            except UserError as error:
-                code = complain(str(error), EXIT_USER_ERROR)
-    return code
-
-
-def show_reply(studio: Studio, reply: Reply, options: Options) -> int:
-    """Sentences, then the draft to look at, or the film as it is made."""
-    if options.json:
-        board = reply.draft.plan.storyboard.model_dump(mode="json") if reply.draft else None
-        answer({"lines": [*reply.lines], "draft": board, "job": reply.job.id if reply.job else None})
-    else:
-        display.lines(reply.lines)
-    if reply.draft and not options.json:
-        plan = reply.draft.plan
-        prompts = [window.prompt for window in plan.windows]
-        display.storyboard(plan.storyboard.title, plan.storyboard, prompts, plan.first_window)
-        say("\nSay “film it”, or what should be different.")
-    return deliver(studio, reply.job, (), options) if reply.job else 0
-
-
-def pictures_in(message: str) -> tuple[list[Path], str]:
-    """Files of pictures that a message names, as a terminal pastes them, and the message without them."""
-    named = [word for word in message.split() if Path(word.strip("'\"")).suffix.lower() in PICTURE_FILES]
-    pictures = [Path(word.strip("'\"")) for word in named]
-    there = {word for word, path in zip(named, pictures, strict=True) if path.is_file()}
-    return [path for path in pictures if path.is_file()], " ".join(w for w in message.split(" ") if w not in there)
-
-
-def film(studio: Studio, proposal: Proposal, options: Options) -> int:
-    """Queue a plan, watch it being filmed, and leave the video where it was asked for."""
-    if options.out:
-        require_free(options.out, [*getattr(options, "images", []), getattr(options, "video", None)])
-    if not options.json:
-        display.notes(proposal.notes)
-    return deliver(studio, studio.submit(proposal), proposal.notes, options)
-
-
-def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) -> int:
-    """Watch a job being filmed, and leave the video where it was asked for."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    try:
-        job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=options.json)
-    except KeyboardInterrupt:
-        if studio.jobs.get(job.id).state is not JobState.DONE:
-            studio.cancel(job.id)
-            return complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED)
-        job = studio.jobs.get(job.id)
-    except WorkerFailed as error:
-        return complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED)
-    if job.state is not JobState.DONE or job.take is None:
-        return complain(f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else "."), EXIT_FAILED)
-    take = studio.takes.get(job.take)
-    video = options.out or free_name(f"longtake-{take.id}")
-    try:
-        copy_whole(studio.media.path(take.film.video), video)
-    except OSError as error:
-        return complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
-    if options.json:
-        return answer(
-            {
-                "video": str(video),
-                "take": take.id,
-                "frames": take.film.frames,
-                "seconds_taken": round(take.film.render_seconds, 3),
-                "seed": take.plan.seed,
-                "trained": take.film.trained,
-                "notes": [*notes],
-            }
-        )
-    untrained = "" if take.film.trained else " The model is untrained: expect shapeless colours."
-    seconds, windows = take.film.render_seconds, len(take.plan.windows)
-    took = f"{clock(seconds)}, {seconds / windows:.1f} s a window"
-    return say(f"Take {take.id}: {video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
-
-
-def require_free(out: Path, inputs: Sequence[Path | None]) -> None:
-    """Refuse, before anything is filmed, a place at which no video may be put."""
-    if out.exists() and not out.is_file():
-        raise UserError(f"The video cannot be written to {out}: it is no file.")
-    if any(path is not None and path.exists() and out.exists() and out.samefile(path) for path in inputs):
-        raise UserError(f"The video would take the place of {out}, which it is made from.")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probe_file = out.with_name(f".{out.name}.partial")
-        probe_file.touch()
-        probe_file.unlink()
-    except OSError as error:
-        raise UserError(f"The video cannot be written to {out}: {error.strerror}.") from error
-
-
-def free_name(stem: str) -> Path:
-    """A file name that is not taken here."""
-    names = chain([f"{stem}.mp4"], (f"{stem}-{number}.mp4" for number in count(2)))
-    return next(Path(name) for name in names if not Path(name).exists())
-
-
-def copy_whole(source: Path, out: Path) -> None:
-    """Copy a file so that `out` is whole or as it was."""
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.copyfile(source, partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def wish(options: Options) -> Wish:
@@ -352,24 +230,6 @@ def ask_engine(question: str) -> dict[str, Any]:
 def settings() -> BotSettings:
     """The settings of this folder."""
     return read_settings(BotSettings)
-
-
-def answer(value: dict[str, JsonValue]) -> int:
-    """One JSON object for a script."""
-    print(json.dumps(value, ensure_ascii=False))
-    return 0
-
-
-def say(text: str) -> int:
-    """One sentence for a person."""
-    print(text)
-    return 0
-
-
-def complain(text: str, code: int) -> int:
-    """One sentence on what is wrong."""
-    print(f"longtake: {text}", file=sys.stderr)
-    return code
 
 
 COMMANDS = {

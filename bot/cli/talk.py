@@ -1,0 +1,58 @@
+"""longtake talk: a conversation with the director on the command line."""
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from bot.cli import display
+from bot.cli.deliver import deliver
+from bot.cli.exits import EXIT_USER_ERROR, answer, complain, say
+from bot.conversation import Conversation, Reply
+from bot.studio import Studio
+from bot.wish import Wish
+from storage.schema import UserError
+
+Options = argparse.Namespace
+PICTURE_FILES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff")
+
+
+async def converse(studio: Studio, messages: Iterable[str], wish: Wish, options: Options) -> int:
+    """One turn after the other; `wish` is what the command line says of all. A turn that fails says so, and the
+    conversation goes on."""
+    code, conversation = 0, Conversation(studio)
+    async with studio:
+        for message in messages:
+            try:
+                pictures, text = pictures_in(message)
+                asked = replace(wish, text=text, images=(*wish.images, *pictures))
+                wish = replace(wish, images=())  # they came with the first message
+                with display.planning(quiet=options.json or studio.model is None) as tell:
+                    reply = await conversation.talk(asked, tell)
+                code = show_reply(studio, reply, options)
+            except UserError as error:
+                code = complain(str(error), EXIT_USER_ERROR)
+    return code
+
+
+def show_reply(studio: Studio, reply: Reply, options: Options) -> int:
+    """Sentences, then the draft to look at, or the film as it is made."""
+    if options.json:
+        board = reply.draft.plan.storyboard.model_dump(mode="json") if reply.draft else None
+        answer({"lines": [*reply.lines], "draft": board, "job": reply.job.id if reply.job else None})
+    else:
+        display.lines(reply.lines)
+    if reply.draft and not options.json:
+        plan = reply.draft.plan
+        prompts = [window.prompt for window in plan.windows]
+        display.storyboard(plan.storyboard.title, plan.storyboard, prompts, plan.first_window)
+        say("\nSay “film it”, or what should be different.")
+    return deliver(studio, reply.job, (), options) if reply.job else 0
+
+
+def pictures_in(message: str) -> tuple[list[Path], str]:
+    """Files of pictures that a message names, as a terminal pastes them, and the message without them."""
+    named = [word for word in message.split() if Path(word.strip("'\"")).suffix.lower() in PICTURE_FILES]
+    pictures = [Path(word.strip("'\"")) for word in named]
+    there = {word for word, path in zip(named, pictures, strict=True) if path.is_file()}
+    return [path for path in pictures if path.is_file()], " ".join(w for w in message.split(" ") if w not in there)

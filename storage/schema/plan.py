@@ -1,0 +1,120 @@
+"""What the engine films: the storyboard and every number."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from storage.schema.request import Size
+from storage.schema.sampling import Sampling
+from storage.schema.storyboard import Storyboard
+from storage.schema.value import MediaId, Seed, Value
+from storage.timeline import DROPPED_FRAMES, FPS, film_frames
+
+
+class StartImage(Value):
+    """Film from a picture (mode S of the source): it is the first frame."""
+
+    kind: Literal["image"] = "image"
+    image: MediaId
+    head_windows: Literal[0] = 0
+
+
+class ContinueTake(Value):
+    """Continue a take from its stored tail latent, with nothing re-encoded (mode L)."""
+
+    kind: Literal["take"] = "take"
+    video: MediaId
+    tail: MediaId
+    head_windows: Annotated[int, Field(ge=1)]  # windows filmed before: the next one is head_windows + 1
+    head_frames: Annotated[int, Field(ge=1)]
+
+
+class ContinueVideo(Value):
+    """Continue any video file from its last frames (mode V)."""
+
+    kind: Literal["video"] = "video"
+    video: MediaId
+    keep_frames: int | None = None
+    head_windows: Literal[0] = 0
+
+
+Source = Annotated[StartImage | ContinueTake | ContinueVideo, Field(discriminator="kind")]
+
+
+class Lora(Value):
+    """A LoRA by name. Its strength, as in engine/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[^/\\.][^/\\]*$")]
+    strength: Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")] = "1"
+
+
+class Timing(StrEnum):
+    """What keeps the beats to their seconds: the words of the prompt, or also engine/relay.py."""
+
+    TEXT = "text"
+    RELAY = "relay"
+
+
+class BeatSpan(Value):
+    """Where a window's prompt tells of a beat: its characters from `start` to before `stop`. Seconds of the window."""
+
+    start: Annotated[int, Field(ge=0)]
+    stop: Annotated[int, Field(gt=0)]
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class Window(Value):
+    """One window with every number: 81 frames, its own prompt and seed."""
+
+    prompt: str
+    negative: str
+    seed: Seed
+    anchor: MediaId | None = None  # None: as the window before; in the first window, what the source gives
+    beats: tuple[BeatSpan, ...] = ()  # in the order of the prompt; they do not overlap
+
+    @model_validator(mode="after")
+    def _beats_lie_in_the_prompt(self) -> "Window":
+        edges = [edge for beat in self.beats for edge in (beat.start, beat.stop)]
+        if edges != sorted(edges) or any(beat.start == beat.stop for beat in self.beats):
+            raise ValueError(f"beats must follow one another in the prompt, got {edges}")
+        if edges and edges[-1] > len(self.prompt):
+            raise ValueError(f"a beat ends at character {edges[-1]} of a prompt of {len(self.prompt)}")
+        return self
+
+
+class Plan(Value):
+    """Storyboard + every number. A pure value: same plan, same video. No id, no time."""
+
+    storyboard: Storyboard
+    size: Size
+    source: Source
+    windows: Annotated[tuple[Window, ...], Field(min_length=1)]
+    sampling: Sampling
+    seed: Seed
+    model: str
+    loras: tuple[Lora, ...] = ()
+    timing: Timing = Timing.TEXT
+
+    @model_validator(mode="after")
+    def _one_storyboard_window_each(self) -> "Plan":
+        if len(self.windows) != len(self.storyboard.windows):
+            raise ValueError(f"{len(self.storyboard.windows)} storyboard windows for {len(self.windows)} windows")
+        return self
+
+    @property
+    def media(self) -> frozenset[MediaId]:
+        """Every file of the media store that filming this plan reads."""
+        source = {value for name, value in self.source if name in ("image", "video", "tail")}
+        return frozenset(source | {window.anchor for window in self.windows if window.anchor})
+
+    @property
+    def new_seconds(self) -> float:
+        """Seconds that filming this plan adds to what its source holds."""
+        continues = not isinstance(self.source, StartImage)
+        return (film_frames(len(self.windows)) - (DROPPED_FRAMES if continues else 0)) / FPS
+
+    @property
+    def first_window(self) -> int:
+        """Number of the plan's first window in the whole film, from 1."""
+        return self.source.head_windows + 1

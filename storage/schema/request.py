@@ -1,0 +1,94 @@
+"""What a person asks, and what the agent made of it."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from storage.schema.value import MediaId, Seed, Value
+
+
+class Size(Value):
+    """Pixels of a video; the network needs multiples of 16."""
+
+    width: Annotated[int, Field(ge=16, multiple_of=16)]
+    height: Annotated[int, Field(ge=16, multiple_of=16)]
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Image(Value):
+    """A picture in the media store, upright, with its size in pixels."""
+
+    media: MediaId
+    name: str
+    width: Annotated[int, Field(gt=0)]
+    height: Annotated[int, Field(gt=0)]
+
+
+class Clip(Value):
+    """A video file in the media store that is to be continued."""
+
+    media: MediaId
+    name: str
+    width: Annotated[int, Field(gt=0)]
+    height: Annotated[int, Field(gt=0)]
+    seconds: Annotated[float, Field(gt=0)]
+
+
+class Request(Value):
+    """What a person asked, before anybody understood it."""
+
+    text: str
+    channel: str
+    requester: str
+    images: tuple[Image, ...] = ()
+    clip: Clip | None = None
+    keep_frames: int | None = None  # of `clip`, at 16 fps: n keeps the first n, -n drops the last n, None keeps all
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    size: Size | None = None
+    seed: Seed | None = None
+    replies_to: int | None = None  # the take that the message answers
+
+
+class Wishes(Value):
+    """Settings that a person asked for by words. None and False: not asked for."""
+
+    pace: Literal["fast", "best"] | None = None  # of rendering: soon, or as good as it gets
+    shape: Literal["portrait", "landscape", "square"] | None = None
+    lines: Annotated[int, Field(gt=0)] | None = None  # 720 is "720p"
+    size: Size | None = None
+    motion: Literal["more", "less"] | None = None
+    steady: bool = False  # the camera
+    seed: Seed | None = None
+
+    def over(self, others: "Wishes") -> "Wishes":
+        """These wishes, and of the others what these leave open."""
+        return Wishes(**{**others.model_dump(exclude_defaults=True), **self.model_dump(exclude_defaults=True)})
+
+
+class IntentKind(StrEnum):
+    """What a person may want."""
+
+    FILM = "film"
+    CONTINUE = "continue"
+    ANOTHER_TAKE = "another_take"
+    REVISE = "revise"
+    APPROVE = "approve"  # of the draft: film it as it is
+    CANCEL = "cancel"
+    STATUS = "status"
+    SETTINGS = "settings"
+    HELP = "help"
+
+
+class Intent(Value):
+    """What the agent made of a request."""
+
+    kind: IntentKind
+    story: str = ""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    take: int | None = None  # the take to continue, film again or revise
+    job: int | None = None  # the job to cancel
+    avoid: tuple[str, ...] = ()  # what must not be seen
+    wishes: Wishes = Wishes()
