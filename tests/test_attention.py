@@ -1,0 +1,47 @@
+"""Laws of attention behind its one module."""
+
+import pytest
+import torch
+from oracles import relative_error
+from torch import Tensor
+
+from engine.attention import CROSS, SELF, Kernel, chosen, cross_attention, flash_attention_3, self_attention, using
+
+
+def some(seed: int, tokens: int = 6) -> Tensor:
+    return torch.randn(2, tokens, 3, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def by_hand(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+    scores = torch.einsum("blhd,bshd->bhls", q, k) / q.shape[-1] ** 0.5 + bias
+    return torch.einsum("bhls,bshd->blhd", scores.softmax(-1), v)
+
+
+def test_attention_is_the_formula():
+    q, k, v = some(1), some(2), some(3)
+    assert relative_error(self_attention(q, k, v), by_hand(q, k, v)) < 1e-6
+    k, v = some(4, tokens=11), some(5, tokens=11)
+    assert relative_error(cross_attention(q, k, v), by_hand(q, k, v)) < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3)])
+def test_a_bias_is_added_to_what_the_softmax_sees(shape):
+    q, k, v = some(1), some(4, tokens=11), some(5, tokens=11)
+    bias = torch.randn(*shape, 6, 11, generator=torch.Generator().manual_seed(6))
+    assert relative_error(cross_attention(q, k, v, bias), by_hand(q, k, v, bias)) < 1e-6
+    shut = torch.zeros(1, 1, 6, 11).index_fill(3, torch.arange(1, 11), float("-inf"))
+    torch.testing.assert_close(cross_attention(q, k, v, shut), v[:, :1].expand(-1, 6, -1, -1))
+
+
+@pytest.mark.parametrize("kernel", Kernel)
+def test_a_kernel_that_cannot_is_passed_over(kernel):
+    q, k, v = some(1), some(2), some(3)
+    with using(kernel):
+        assert chosen(SELF, q, k, v) is chosen(CROSS, q, k, v) is Kernel.TORCH
+        assert torch.equal(self_attention(q, k, v), cross_attention(q, k, v))
+
+
+def test_flash_attention_tells_a_compiler_what_it_returns():
+    q = torch.empty(2, 6, 3, 64, dtype=torch.bfloat16, device="meta")
+    out = flash_attention_3(q, q, q)
+    assert (out.shape, out.dtype, out.stride()) == (q.shape, q.dtype, q.stride())
