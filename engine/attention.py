@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from engine.kernels import hopper
 from engine.kernels.heads import quantised_heads
 
 FA3_HEADS = (64, 96, 128, 192, 256)  # widths that FlashAttention 3 has kernels for
@@ -94,18 +95,13 @@ def _can(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor) -> bool:
         return half and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
     learning = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (q, k, v))
     fits = q.dtype is torch.bfloat16 and q.shape[-1] in FA3_HEADS
-    return half and fits and not learning and _hopper(q.device) and fa3_installed()
+    return half and fits and not learning and hopper(q.device) and fa3_installed()
 
 
 @lru_cache(maxsize=1)
 def fa3_installed() -> bool:
     """Whether FlashAttention 3 is here."""
     return find_spec("fa3_fwd_interface") is not None
-
-
-@lru_cache(maxsize=8)
-def _hopper(device: torch.device) -> bool:
-    return torch.cuda.get_device_capability(device)[0] == 9
 
 
 def _computed(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:

@@ -34,6 +34,12 @@ def fused(*tensors: Tensor) -> bool:
     return all(tensor.is_cuda for tensor in tensors) or _interpreted()
 
 
+@lru_cache(maxsize=8)
+def hopper(device: torch.device) -> bool:
+    """Whether this is an H100, an H200 or one of their kind."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] == 9
+
+
 @lru_cache(maxsize=1)
 def _installed() -> bool:
     return find_spec("triton") is not None

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from engine.kernels import fused
+from engine.kernels import fused, hopper
 
 Tails = dict[nn.Module, Tensor]  # the last two padded frames that each convolution saw
 
@@ -141,9 +141,13 @@ class FrameDecoder:
 
 
 def serves(latents: Tensor, parameter: Tensor) -> bool:
-    """Whether the frame decoder is what decodes these latents: one video, in half precision on a GPU, no autograd."""
-    half = parameter.dtype in (torch.bfloat16, torch.float16) or not parameter.is_cuda
-    return len(latents) == 1 and half and fused(latents, parameter) and not torch.is_grad_enabled()
+    """Whether a FrameDecoder decodes these latents: one video, in half precision on a Hopper GPU, no autograd.
+
+    The kernels run on other GPUs too, but nobody has timed them there against cuDNN.
+    """
+    tried = hopper(parameter.device) and parameter.dtype in (torch.bfloat16, torch.float16)
+    fits = len(latents) == 1 and not torch.is_grad_enabled()
+    return fits and (tried or not parameter.is_cuda) and fused(latents, parameter)
 
 
 def _parts(module: nn.Module, *names: str) -> tuple[nn.Module, ...]:

@@ -4,10 +4,8 @@ In frames that lie row by row with a border of zeros, a neighbour is always as m
 matrix product whose left side is read again at another offset for each tap: no pixel is ever gathered.
 """
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -24,22 +22,9 @@ class Tile:
     warps: int
     stages: int
 
-    def within(self, shared_bytes: int) -> "Tile":
-        """This tile with as many stages as there is shared memory for, two at least. Numbers are of two bytes."""
-        stage = 2 * self.k * (self.rows + sum(self.n))
-        return replace(self, stages=max(2, min(self.stages, (shared_bytes - 2048) // stage)))
 
-
-@lru_cache(maxsize=64)
-def tile_for(channels_in: int, channels_out: int, device: torch.device) -> Tile:
-    """The fastest of those that were tried on an H200, for a convolution of these widths; less where less fits."""
-    tile = _fastest(channels_in, channels_out)
-    if device.type != "cuda":
-        return tile
-    return tile.within(getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 99 * 1024))
-
-
-def _fastest(channels_in: int, channels_out: int) -> Tile:
+def tile_for(channels_in: int, channels_out: int) -> Tile:
+    """The fastest of those that were tried on an H200, for a convolution of these widths."""
     k = 32 if channels_in == 96 else min(64, max(16, triton.next_power_of_2(channels_in)))
     if channels_out == 96:
         return Tile(128, (64, 32), k, 4, 3)
@@ -130,7 +115,7 @@ def convolution(
     """As frames.convolution."""
     frames, height, width = x.shape[0] - kernel[0] + 1, x.shape[1] - 2, x.shape[2] - 2
     channels_in, channels_out = x.shape[3], bias.shape[0]
-    tile = tile or tile_for(channels_in, channels_out, x.device)
+    tile = tile or tile_for(channels_in, channels_out)
     out = x.new_empty(frames, height + 2, width + 2, channels_out)
     flat, rows = x.view(-1, channels_in), frames * (height + 2) * (width + 2)
     n, n2 = tile.n
