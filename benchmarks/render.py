@@ -1,5 +1,7 @@
 """Times one window of the 14 B model with random weights, stage by stage, through the engine's own main path.
 
+How its forward and its decoder compare with their plain twins and with diffusers says benchmarks/compare.py.
+
     python benchmarks/render.py                 on a GPU with 80 GB or more
     python benchmarks/render.py --toy           the same code at toy size, on any machine
 
@@ -8,9 +10,7 @@ The last line is one JSON object. Weights are random and never zero, so that not
 
 import argparse
 import json
-import math
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,26 +18,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from PIL import Image
-from torch import nn
+from rig import ROOT, commit, device_name, randomised, wait
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from engine import pipeline  # noqa: E402
-from engine.condition import condition, network_input  # noqa: E402
-from engine.demo import untrained  # noqa: E402
-from engine.dit import DiT, DiTConfig  # noqa: E402
-from engine.models import Models  # noqa: E402
-from engine.pixels import to_uint8  # noqa: E402
-from engine.segments import write_segment  # noqa: E402
-from engine.text import TextEncoder  # noqa: E402
-from engine.vae import VAE, VAEConfig  # noqa: E402
-from planner.presets import PRESETS, Preset  # noqa: E402
-from storage.schema import (  # noqa: E402
+from engine import pipeline
+from engine.condition import condition, network_input
+from engine.demo import untrained
+from engine.dit import DiT, DiTConfig
+from engine.models import Models
+from engine.pixels import to_uint8
+from engine.segments import write_segment
+from engine.text import TextEncoder
+from engine.vae import VAE, VAEConfig
+from planner.presets import PRESETS, Preset
+from storage.schema import (
     Expert,
     Plan,
     Progress,
@@ -49,7 +47,6 @@ from storage.schema import (  # noqa: E402
     Window,
 )
 
-Network = TypeVar("Network", bound=nn.Module)
 PHOTO = "a" * 64
 UMT5_XXL = {
     "vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
@@ -65,10 +62,10 @@ class Timings:
 
     @contextmanager
     def of(self, stage: str) -> Iterator[None]:
-        _wait()
+        wait()
         started = time.perf_counter()
         yield
-        _wait()
+        wait()
         self.seconds.setdefault(stage, []).append(time.perf_counter() - started)
 
     def median(self) -> dict[str, float]:
@@ -135,18 +132,6 @@ def text_encoder(toy: bool, sizes: DiTConfig, device: torch.device, folder: Path
     return encoder
 
 
-def randomised(network: Network, device: torch.device) -> Network:
-    """A network on the meta device, made real with weights of a trained network's order of size."""
-    network = network.to_empty(device=device)
-    generator = torch.Generator(device).manual_seed(0)
-    for name, weight in network.named_parameters():
-        fan_in = math.prod(weight.shape[1:]) if weight.ndim > 1 else 1
-        weight.data.normal_(0, 0.02 if weight.ndim == 1 else fan_in**-0.5, generator=generator)
-        if (weight.ndim == 1 and "norm" in name and name.endswith("weight")) or name.endswith("gamma"):
-            weight.data.add_(1)
-    return network
-
-
 @torch.inference_mode()
 def stages(models: Models, size: Size, timings: Timings, repeats: int) -> None:
     """Each stage by itself, once to warm up and then `repeats` times."""
@@ -190,7 +175,7 @@ def film(models: Models, preset: Preset, size: Size) -> dict[str, float]:
     seen: list[tuple[Stage, int, float]] = []
 
     def on_progress(progress: Progress) -> None:
-        _wait()
+        wait()
         seen.append((progress.stage, progress.step, time.perf_counter()))
 
     with tempfile.TemporaryDirectory() as folder:
@@ -212,20 +197,6 @@ def film(models: Models, preset: Preset, size: Size) -> dict[str, float]:
         "decode_and_h264_s": round(next(at for stage, _, at in seen if stage is Stage.FILMED) - last, 3),
         "window_s": round(total, 3),
     }
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
-def commit() -> str:
-    run = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return run.stdout.strip() or "unknown"
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

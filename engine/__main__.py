@@ -73,12 +73,13 @@ def facts(settings: EngineSettings) -> dict[str, str | list[str]]:
     device = choose_device(settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    shelf = ModelShelf(settings, device, choose_dtype(settings, device))
+    dtype = choose_dtype(settings, device)
+    shelf = ModelShelf(settings, device, dtype)
     memory = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB" if device.type == "cuda" else ""
     return {
         "torch": torch.__version__,
         "device": " ".join([str(device), torch.cuda.get_device_name(device), memory]) if memory else str(device),
-        "precision": str(choose_dtype(settings, device)).removeprefix("torch."),
+        "precision": settings.precision if "fp8" in settings.precision else str(dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
         "models": shelf.installed(),
     }

@@ -1,21 +1,146 @@
-"""Attention behind one function, so that a faster kernel has one place to go.
+"""Attention behind one module: which kernel computes it is decided here, apart for each use.
 
-B batch, L queries, S keys, d head width, T latent frames
+FlashAttention 3 (the package fa3-fwd, extra `gpu`) where it is installed and the GPU is a Hopper; else cuDNN's; else
+whatever torch has, on any machine. All are softmax(q k / sqrt(d)) v up to rounding.
+
+    B batch, L queries, S keys, d width of a head, T latent frames
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from engine.kernels import hopper
+from engine.kernels.heads import quantised_heads
+
+FA3_HEADS = (64, 96, 128, 192, 256)  # widths that FlashAttention 3 has kernels for
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax(q k / sqrt(d)) v, unmasked. q: [B, L, heads, d], k and v: [B, S, heads, d] -> [B, L, heads, d]"""
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-    return out.transpose(1, 2)
+class Kernel(StrEnum):
+    """What computes an attention."""
+
+    FA3 = "fa3"
+    CUDNN = "cudnn"
+    FLASH = "flash"  # FlashAttention 2, as torch ships it
+    TORCH = "torch"  # whatever torch takes
+
+
+SELF = (Kernel.FA3, Kernel.CUDNN, Kernel.TORCH)  # fastest first, as measured on an H200
+CROSS = (Kernel.CUDNN, Kernel.FA3, Kernel.TORCH)
+_WANTED: ContextVar[Kernel | None] = ContextVar("wanted", default=None)
+
+
+@contextmanager
+def using(kernel: Kernel) -> Iterator[None]:
+    """Within, this kernel computes every attention that it can, for comparisons."""
+    token = _WANTED.set(kernel)
+    try:
+        yield
+    finally:
+        _WANTED.reset(token)
+
+
+def self_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Every token looks at every other. q, k and v: [B, L, heads, d] -> [B, L, heads, d]"""
+    return _computed(chosen(SELF, q, k, v), q, k, v)
+
+
+def self_attention_fp8(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As self_attention with its products in fp8, which loses 6 % of a random input.
+
+    Keys are centred, which no softmax sees. It takes FlashAttention 3; on a GPU without, this is self_attention; on a
+    CPU the rounded numbers are multiplied in float32.
+    """
+    kernel = chosen((Kernel.FA3, Kernel.TORCH), q, k, v)
+    if q.is_cuda and kernel is not Kernel.FA3:
+        return self_attention(q, k, v)
+    heads = [quantised_heads(part, centred=part is k) for part in (q, k, v)]
+    if kernel is Kernel.FA3:
+        out: Tensor = flash_attention_3_fp8([part.values for part in heads], [part.scales for part in heads])
+        return out
+    q, k, v_wide = (part.wide() for part in heads)
+    return _computed(Kernel.TORCH, q, k, v_wide).to(v.dtype)
+
+
+def cross_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Tokens look at a text. q: [B, L, heads, d], k and v: [B, S, heads, d] -> [B, L, heads, d]"""
+    return _computed(chosen(CROSS, q, k, v), q, k, v)
+
+
+def chosen(best_first: tuple[Kernel, ...], q: Tensor, k: Tensor, v: Tensor) -> Kernel:
+    """The first kernel that can take these tensors; the one that `using` asks for comes before all."""
+    wanted = None if torch.compiler.is_compiling() else _WANTED.get()
+    order = best_first if wanted is None else (wanted, Kernel.TORCH)
+    return next(kernel for kernel in order if _can(kernel, q, k, v))
+
+
+def _can(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor) -> bool:
+    if kernel is Kernel.TORCH:
+        return True
+    half = q.is_cuda and q.dtype in (torch.bfloat16, torch.float16)
+    if kernel is not Kernel.FA3:
+        return half and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
+    learning = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (q, k, v))
+    fits = q.dtype is torch.bfloat16 and q.shape[-1] in FA3_HEADS
+    return half and fits and not learning and hopper(q.device) and fa3_installed()
+
+
+@lru_cache(maxsize=1)
+def fa3_installed() -> bool:
+    """Whether FlashAttention 3 is here."""
+    return find_spec("fa3_fwd_interface") is not None
+
+
+def _computed(kernel: Kernel, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if kernel is Kernel.FA3:
+        out: Tensor = flash_attention_3(q, k, v)
+        return out
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    if kernel is Kernel.TORCH:
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+    backend = SDPBackend.CUDNN_ATTENTION if kernel is Kernel.CUDNN else SDPBackend.FLASH_ATTENTION
+    with sdpa_kernel([backend, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION], set_priority=True):
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+@torch.library.custom_op("longtake::flash_attention_3", mutates_args=())
+def flash_attention_3(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """FlashAttention 3, as an operator that torch.compile passes by. Shapes as self_attention."""
+    out: Tensor = import_module("fa3_fwd_interface").flash_attn_func(q, k, v)
+    return out
+
+
+@flash_attention_3.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # noqa: ARG001
+    return q.new_empty(q.shape)
+
+
+@torch.library.custom_op("longtake::flash_attention_3_fp8", mutates_args=())
+def flash_attention_3_fp8(qkv: list[Tensor], scales: list[Tensor]) -> Tensor:
+    """The same in fp8. qkv: [B, L, heads, d] each, scales: [B, heads] each -> [B, L, heads, d] bfloat16"""
+    (q, k, v), (q_scale, k_scale, v_scale) = qkv, scales
+    flash = import_module("fa3_fwd_interface").flash_attn_func
+    out: Tensor = flash(q, k, v, q_descale=q_scale, k_descale=k_scale, v_descale=v_scale)
+    return out
+
+
+@flash_attention_3_fp8.register_fake
+def _(qkv: list[Tensor], scales: list[Tensor]) -> Tensor:  # noqa: ARG001
+    return qkv[0].new_empty(qkv[0].shape, dtype=torch.bfloat16)
 
 
 def attention_by_frame(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """The same with `bias` [T, S] added to the scores, T times L / T queries at a time.
+    """As cross_attention, with `bias` [T, S] added to the scores, T times L / T queries at a time.
 
     Frames stand in the batch: one mask for all of L takes half as long again on a CPU, a call a frame up to six times.
     """

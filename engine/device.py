@@ -19,8 +19,17 @@ def choose_device(settings: EngineSettings) -> torch.device:
 
 
 def choose_dtype(settings: EngineSettings, device: torch.device) -> torch.dtype:
-    """The dtype of matrix products; "auto" is bfloat16 on a GPU and on processors that multiply it, else float32."""
+    """The dtype of matrix products; "auto" is bfloat16 on a GPU and on processors that multiply it, else float32.
+
+    What becomes fp8 later (ModelShelf) is bfloat16 first.
+    """
+    if settings.precision.startswith("fp8") and not _multiplies_fp8(device):
+        raise UserError(f"The precision {settings.precision} needs a GPU of compute capability 8.9; this is {device}.")
     if settings.precision != "auto":
         return torch.float32 if settings.precision == "float32" else torch.bfloat16
     fast = device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     return torch.bfloat16 if fast else torch.float32
+
+
+def _multiplies_fp8(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)

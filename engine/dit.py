@@ -18,7 +18,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from engine.attention import attention, attention_by_frame
+from engine.attention import attention_by_frame, cross_attention, self_attention, self_attention_fp8
+from engine.kernels.rows import Rows, add, add_and_norm, layer_norm, rms_norm
+from engine.products import feed_forward, reads, to_fp8
 
 PATCH = (1, 2, 2)  # latent frames, rows and columns that make one token
 ROPE_THETA = 10_000.0
@@ -100,16 +102,16 @@ class Embedded:
 
 
 class RMSNorm(nn.Module):
-    """Root mean square norm over the whole width, in float32."""
+    """Root mean square norm over the whole width of a token, in float32."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(dim))
         self.eps = eps
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [..., D] -> the same shape, float32."""
-        return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps)
+    def forward(self, x: Tensor, rope: Tensor | None = None) -> Tensor:
+        """x: [B, L, heads, d]; rope: [2, L, 1, d / 2], turns the result where it is given -> as x"""
+        return rms_norm(x, self.weight, self.eps, rope)
 
 
 class Attention(nn.Module):
@@ -131,14 +133,15 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
-    """Every token of the window sees every other."""
+    """Every token of the window sees every other. `in_fp8`: the attention itself is computed in fp8."""
 
-    def forward(self, x: Tensor, rope: Tensor) -> Tensor:
+    in_fp8 = False
+
+    def forward(self, x: Tensor | Rows, rope: Tensor) -> Tensor:
         """x: [B, L, D], rope: [2, L, 1, d / 2] -> [B, L, D]"""
-        v = self.v(x)
-        q = rotate(self.split(self.norm_q(self.q(x))), rope).to(v.dtype)
-        k = rotate(self.split(self.norm_k(self.k(x))), rope).to(v.dtype)
-        out: Tensor = self.o(attention(q, k, self.split(v)).flatten(2))
+        q, k, v = (self.split(product(x)) for product in (self.q, self.k, self.v))
+        attend = self_attention_fp8 if self.in_fp8 else self_attention
+        out: Tensor = self.o(attend(self.norm_q(q, rope), self.norm_k(k, rope), v).flatten(2))
         return out
 
 
@@ -147,12 +150,11 @@ class CrossAttention(Attention):
 
     def keys_values(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of a text, the same in every step. text: [B, S, D] -> twice [B, S, heads, d]"""
-        v = self.v(text)
-        return self.split(self.norm_k(self.k(text)).to(v.dtype)), self.split(v)
+        return self.norm_k(self.split(self.k(text))), self.split(self.v(text))
 
-    def forward(self, x: Tensor, text: BlockText, negative: BlockText | None, nag: NAG | None) -> Tensor:
+    def forward(self, x: Tensor | Rows, text: BlockText, negative: BlockText | None, nag: NAG | None) -> Tensor:
         """x: [B, L, D] -> [B, L, D]"""
-        q = self.split(self.norm_q(self.q(x)).to(text.values.dtype))
+        q = self.norm_q(self.split(self.q(x)))
         seen = self._look(q, text)
         if nag is not None and negative is not None:
             seen = normalized_attention_guidance(seen, self._look(q, negative), nag)
@@ -161,7 +163,7 @@ class CrossAttention(Attention):
 
     def _look(self, q: Tensor, text: BlockText) -> Tensor:
         k, v = (part.expand(q.shape[0], -1, -1, -1) for part in (text.keys, text.values))
-        seen = attention(q, k, v) if text.bias is None else attention_by_frame(q, k, v, text.bias)
+        seen = cross_attention(q, k, v) if text.bias is None else attention_by_frame(q, k, v, text.bias)
         return seen.flatten(2)
 
 
@@ -189,13 +191,14 @@ class Block(nn.Module):
         nag: NAG | None = None,
     ) -> Tensor:
         """x: [B, L, D] float32, modulation: [B, 6, D] float32 -> [B, L, D] float32"""
-        dtype = self.self_attn.q.bias.dtype
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation.float() + modulation).chunk(6, dim=1)
-        x = x + gate1 * self.self_attn(modulate(x, shift1, scale1, self.eps).to(dtype), rope)
-        normed = F.layer_norm(x, x.shape[-1:], self.norm3.weight.float(), self.norm3.bias.float(), self.eps)
-        x = x + self.cross_attn(normed.to(dtype), text, negative, nag)
-        out: Tensor = x + gate2 * self.ffn(modulate(x, shift2, scale2, self.eps).to(dtype))
-        return out
+        weight, bias = (vector.float().view(1, 1, -1) for vector in (self.norm3.weight, self.norm3.bias))
+        normed = layer_norm(x, 1 + scale1, shift1, self.eps, reads(self.self_attn.q))
+        change = self.self_attn(normed, rope)
+        x, normed = add_and_norm(x, change, gate1, weight, bias, self.eps, reads(self.cross_attn.q))
+        change = self.cross_attn(normed, text, negative, nag)
+        x, normed = add_and_norm(x, change, None, 1 + scale2, shift2, self.eps, reads(self.ffn[0]))
+        return add(x, feed_forward(self.ffn, normed), gate2)
 
 
 class Head(nn.Module):
@@ -243,6 +246,17 @@ class DiT(nn.Module):
             for module in part.modules():
                 if isinstance(module, nn.Linear):
                     module.to(dtype)
+        return self
+
+    def to_fp8(self, *, attention: bool, kept: int = 1) -> "DiT":
+        """This network with the matrix products of its blocks in fp8, and with `attention` their self-attention too.
+
+        The first and last `kept` blocks stay as they are: there errors are largest. LoRAs must be merged before.
+        """
+        blocks = list(cast("Iterable[Block]", self.blocks))[kept : self.config.layers - kept]
+        for block in blocks:
+            to_fp8(block, kept=("cross_attn.k", "cross_attn.v"))  # of a text: few, and every step looks at them
+            block.self_attn.in_fp8 = attention
         return self
 
     def encode_text(self, embeddings: Tensor) -> TextContext:
@@ -317,13 +331,6 @@ class DiT(nn.Module):
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """Layer norm without weights, then the noise level's scale and shift. x: [B, L, D], shift and scale: [B, 1, D]"""
     return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale) + shift
-
-
-def rotate(x: Tensor, rope: Tensor) -> Tensor:
-    """Turn neighbouring pairs of channels by their angles. x: [B, L, heads, d], rope: [2, L, 1, d / 2] -> as x"""
-    cos, sin = rope.unbind()
-    even, odd = x.view(*x.shape[:-1], -1, 2).unbind(-1)
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
 
 
 @lru_cache(maxsize=8)

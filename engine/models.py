@@ -136,6 +136,8 @@ class ModelShelf:
                 network = parts.load_expert(file)
                 reader = lora_reader(network, self.find_lora, self.ledgers)
                 networks[file, recipes[expert]] = network, apply_recipe(network, recipes[expert], reader)
+                if self._settings.precision.startswith("fp8"):  # after the LoRAs: what is rounded is their sum
+                    network.to_fp8(attention=self._settings.precision == "fp8-attention")
         chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
         return Models(
             experts={expert: network for expert, (network, _) in chosen.items()},

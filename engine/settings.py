@@ -14,7 +14,7 @@ class EngineSettings(StorageSettings):
     models_dir: Path = Path("models")
     lora_dir: Path = Path("loras")
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "fp8", "fp8-attention"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # of the CPU; 0 leaves the choice to torch
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     poll_seconds: Annotated[float, Field(gt=0)] = 0.5

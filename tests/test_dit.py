@@ -140,6 +140,33 @@ def test_bfloat16_keeps_the_residual_stream_in_float32():
     assert 1e-4 < relative_error(got, expected) < 5e-3
 
 
+@pytest.mark.parametrize("attention", [False, True])
+def test_fp8_stays_near_bfloat16_over_four_steps(attention):
+    dit = a_dit(dim=128, heads=4, layers=6).to_precision(torch.bfloat16)
+    near = copy.deepcopy(dit).to_fp8(attention=attention)
+    latents = []
+    for network in (dit, near):
+        text, x = network.encode_text(a_text()), some_inputs()
+        for sigma in (1.0, 0.75, 0.5, 0.25):
+            velocity = network(x, torch.full((2,), sigma, dtype=torch.float64), text)
+            x = torch.cat([x[:, :16] - 0.25 * velocity, x[:, 16:]], dim=1)
+        latents.append(x[:, :16])
+    error = relative_error(*latents[::-1])
+    assert torch.cosine_similarity(*(part.flatten() for part in latents), dim=0) > 0.999
+    assert error > 1e-3, "nothing was rounded"
+
+
+def test_fp8_spares_the_first_and_last_blocks_the_texts_and_what_a_lora_runs_beside():
+    dit = a_dit(layers=5).to_precision(torch.bfloat16)
+    dit.blocks[2].ffn[2].register_forward_hook(lambda module, inputs, output: output)
+    weights = {name: tensor for name, tensor in dit.to_fp8(attention=True).state_dict().items() if "weight" in name}
+    rounded = {name for name, tensor in weights.items() if tensor.dtype == torch.float8_e4m3fn}
+    products = {f"self_attn.{name}" for name in "qkvo"} | {"cross_attn.q", "cross_attn.o", "ffn.0", "ffn.2"}
+    expected = {f"blocks.{i}.{name}.weight" for i in (1, 2, 3) for name in products} - {"blocks.2.ffn.2.weight"}
+    assert rounded == expected
+    assert [block.self_attn.in_fp8 for block in dit.blocks] == [False, True, True, True, False]
+
+
 def test_to_precision_leaves_everything_outside_the_matrix_products_alone(dit):
     dtypes = {key: tensor.dtype for key, tensor in copy.deepcopy(dit).to_precision(torch.bfloat16).state_dict().items()}
     products = {key for key, dtype in dtypes.items() if dtype == torch.bfloat16}

@@ -1,5 +1,6 @@
 """From the files that people have to a film: the 14 B model's way, at toy size."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.demo.untrained import byte_tokenizer
+from engine.device import choose_dtype
 from engine.dit import DiTConfig
+from engine.kernels.rows import quantised
 from engine.models import ModelShelf
 from engine.pipeline import render
 from engine.settings import EngineSettings
@@ -48,14 +51,17 @@ def umt5_weights(width: int) -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder as ComfyUI keeps it."""
-    folder = tmp_path_factory.mktemp("models")
+    return as_comfyui(tmp_path_factory.mktemp("models"), SIZES)
+
+
+def as_comfyui(folder: Path, sizes: DiTConfig) -> Path:
     for seed, noise in enumerate(("high", "low")):
         torch.manual_seed(seed)
-        put(folder / f"diffusion_models/wan2.2_i2v_{noise}_noise_14B_fp16.safetensors", dit_weights(SIZES))
+        put(folder / f"diffusion_models/wan2.2_i2v_{noise}_noise_14B_fp16.safetensors", dit_weights(sizes))
         name = f"loras/SVI_v2_PRO_Wan2.2-I2V-A14B_{noise.upper()}_lora_rank_128_fp16.safetensors"
         put(folder / name, lora(seed))
     put(folder / "vae/wan_2.1_vae.safetensors", vae_weights())
-    put(folder / "text_encoders/umt5_xxl_fp16.safetensors", umt5_weights(SIZES.text_dim))
+    put(folder / "text_encoders/umt5_xxl_fp16.safetensors", umt5_weights(sizes.text_dim))
     byte_tokenizer().save(str(folder / "text_encoders/tokenizer.json"))
     return folder
 
@@ -93,6 +99,23 @@ def test_each_expert_gets_its_own_file_and_its_own_lora(comfyui: Path):
     }
     expected = {f"blocks.{b}.{layer}.weight" for b in (0, 1) for layer in ("self_attn.q", "cross_attn.o")}
     assert changed == dict.fromkeys(Expert, expected)
+
+
+@pytest.mark.parametrize(("precision", "attention"), [("fp8", False), ("fp8-attention", True)])
+def test_fp8_rounds_the_weights_that_the_loras_were_merged_into(tmp_path: Path, precision: str, attention: bool):
+    folder = as_comfyui(tmp_path, replace(SIZES, layers=3))
+    settings = EngineSettings(models_dir=folder, data_dir=folder / "data", lora_dir=folder, precision=precision)
+    near = ModelShelf(settings, torch.device("cpu"), torch.bfloat16).load(svi2pro()).experts
+    exact = settings.model_copy(update={"precision": "bfloat16"})
+    wide = ModelShelf(exact, torch.device("cpu"), torch.bfloat16).load(svi2pro()).experts
+    for expert in Expert:
+        of_near, of_wide = near[expert].blocks[1].self_attn, wide[expert].blocks[1].self_attn
+        assert torch.equal(of_near.q.weight.float(), quantised(of_wide.q.weight).values.float())
+        assert (of_near.in_fp8, of_wide.in_fp8) == (attention, False)
+    with pytest.raises(
+        UserError, match=f"The precision {precision} needs a GPU of compute capability 8.9; this is cpu"
+    ):
+        choose_dtype(settings, torch.device("cpu"))
 
 
 def test_a_set_that_is_not_complete_names_what_is_missing(comfyui: Path, tmp_path: Path):

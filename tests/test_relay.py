@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_dit import SIGMAS, a_dit, a_text, some_inputs
 from tokenizers import Tokenizer
 
-from engine.attention import attention, attention_by_frame
+from engine.attention import attention_by_frame, cross_attention
 from engine.demo.captions import timed_prompt
 from engine.demo.export import WEIGHTS
 from engine.demo.untrained import byte_tokenizer
@@ -164,14 +164,14 @@ def test_frames_in_a_batch_are_a_mask_over_everything():
     scores = scores + bias.double().repeat_interleave(15, dim=0)
     expected = torch.einsum("bhls,bshd->blhd", scores.softmax(-1), v.double())
     torch.testing.assert_close(attention_by_frame(q, k, v, bias).double(), expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(attention_by_frame(q, k, v, torch.zeros(3, 9)), attention(q, k, v))
+    torch.testing.assert_close(attention_by_frame(q, k, v, torch.zeros(3, 9)), cross_attention(q, k, v))
 
 
 def test_without_a_bias_the_text_attention_is_the_plain_one_to_the_bit():
     cross = a_dit().blocks[0].cross_attn
     x, text = torch.randn(2, 2, 45, 48, generator=torch.Generator().manual_seed(3)).unbind()
     keys, values = cross.keys_values(text[:, :9])
-    plain = cross.o(attention(cross.split(cross.norm_q(cross.q(x))), keys, values).flatten(2))
+    plain = cross.o(cross_attention(cross.norm_q(cross.split(cross.q(x))), keys, values).flatten(2))
     assert torch.equal(cross(x, BlockText(keys, values), None, None), plain)
 
 

@@ -1,0 +1,62 @@
+"""Laws of the kernels' plain twins; and the kernels themselves, in a process of their own."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from oracles import randomise, relative_error
+from torch import Tensor
+
+from engine.attention import self_attention, self_attention_fp8
+from engine.kernels import frames, rows
+from engine.kernels.rows import FP8_MAX
+from engine.vae import VAE, CausalState, VAEConfig
+
+KERNELS = Path(__file__).parent / "interpreted_kernels.py"
+
+
+def noise(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="there is no Triton for this system")
+def test_every_kernel_is_its_twin():
+    """Triton decides when it is imported whether it interprets, so this needs a process that has not imported it."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(KERNELS)],
+        env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    assert int(re.findall(r"(\d+) passed", run.stdout)[0]) > 40, run.stdout[-500:]
+
+
+@pytest.mark.parametrize("latents_per_call", [1, 2, 5])
+def test_a_decoder_on_padded_frames_is_the_decoder(latents_per_call):
+    vae, latents = VAE(VAEConfig(base_dim=8)).requires_grad_(False), noise(1, 16, 4, 3, 5)
+    randomise(vae, 3)
+    expected = vae.decode_all(latents)
+    on_frames, state = frames.FrameDecoder(vae.decoder), CausalState()
+    parts = [latents[:, :, :1], *latents[:, :, 1:].split(latents_per_call, dim=2)]
+    got = torch.cat([on_frames(vae.conv2(vae.denormalise(part), state), state) for part in parts], dim=2)
+    torch.testing.assert_close(got.clamp(-1, 1), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_in_fp8_uses_the_whole_range_of_the_type():
+    x = noise(6, 40) * torch.tensor([1e-6, 1e-2, 1.0, 30.0, 1e4, 0.0])[:, None]
+    x8 = rows.quantised(x)
+    assert x8.values.float().abs().amax(-1).tolist() == [FP8_MAX] * 5 + [0.0]
+    assert ((x8.wide() - x).abs() <= x.abs() / 16 + x8.scales / 2**9).all()
+
+
+def test_centred_keys_leave_an_attention_as_it_is():
+    """A vector that all keys share moves all scores of a query alike, so no softmax sees it."""
+    q, k, v = (noise(2, 40, 3, 16, seed=seed) for seed in range(3))
+    shared = 20 * noise(1, 1, 3, 16, seed=4)
+    exact, far = self_attention(q, k, v), self_attention_fp8(q, k + shared, v)
+    torch.testing.assert_close(far, self_attention_fp8(q, k, v), rtol=0.05, atol=0.02)
+    assert relative_error(far, exact) < 0.06
