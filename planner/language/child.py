@@ -15,8 +15,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TextIO
 
-from planner.language.gguf import grammar_of, load
-
 TEMPERATURE = 0.3  # a plan is no poem; repeated attempts differ all the same, since their questions do
 SEED = 1  # same question, same answer
 WORDS_BETWEEN_NEWS = 4
@@ -50,6 +48,8 @@ def main() -> None:
     """Load the model, then answer until the parent is gone."""
     out = private_output()
     try:
+        from planner.language.gguf import grammar_of, load  # here: its library is an extra, and takes a second to load
+
         model = load(json.loads(sys.argv[1]))
     except ImportError:
         sys.exit("llama-cpp-python is not installed; it comes with the extra llm")
@@ -59,7 +59,7 @@ def main() -> None:
     for asked in inbox:
         number = asked["question"]
         try:
-            answer = write(model, asked, inbox, out)
+            answer = write(model, grammar_of(asked["form"]), asked, inbox, out)
         except ValueError as error:  # llama.cpp's word for a question that does not fit the context
             answer = {"error": str(error)}
         tell(out, {"question": number, **answer})
@@ -78,12 +78,12 @@ def tell(out: TextIO, said: dict[str, Any]) -> None:
     out.flush()
 
 
-def write(model: Any, asked: dict[str, Any], inbox: Inbox, out: TextIO) -> dict[str, Any]:
+def write(model: Any, grammar: Any, asked: dict[str, Any], inbox: Inbox, out: TextIO) -> dict[str, Any]:
     """The answer to one question, word by word."""
     pieces: list[str] = []
     stream = model.create_chat_completion(
         messages=[chat_message(message) for message in asked["messages"]],
-        grammar=grammar_of(asked["form"]),  # explicit, since response_format falls back to any JSON without a word
+        grammar=grammar,  # explicit, since response_format falls back to any JSON without a word
         max_tokens=asked["most_tokens"],
         temperature=TEMPERATURE,
         seed=SEED,
