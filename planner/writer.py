@@ -4,6 +4,7 @@ free form  ->  faults?  ->  the same again with the reasons  ->  faults?  ->  di
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, replace
 
 from planner.brief import Brief, OnPlanning, Told
@@ -19,6 +20,7 @@ from planner.rules import RuleDirector, places_pictures, stretched
 from storage.schema import Storyboard, StoryboardWindow
 
 RULES = RuleDirector()
+FREE_SHARE = 0.4  # of the time; the rest is kept for the dictated form, which a slow model can fill as well
 PART_WINDOWS = 6  # that are written at once: a longer film is planned in parts, each knowing how the one before ended
 
 Windows = tuple[StoryboardWindow, ...]
@@ -41,12 +43,16 @@ class ModelDirector:
             async with asyncio.timeout(self.seconds):
                 if brief.former:
                     return Told(await self._revise(brief, brief.former, on_planning), f"Changed by {self.model.name}.")
-                title, told = "", cues(brief)
+                title, told, freely = "", cues(brief), True
                 windows: Windows = ()
-                for start in range(0, brief.windows, PART_WINDOWS):
+                starts = range(0, brief.windows, PART_WINDOWS)
+                for start in starts:
                     span = range(start, min(start + PART_WINDOWS, brief.windows))
                     form = Form(brief, told, rules, places_pictures(brief), span)
-                    heading, more = await self._write(form, windows, on_planning)
+                    seconds = FREE_SHARE * self.seconds / len(starts) if freely else 0.0
+                    written = await self._freely(form, windows, seconds, on_planning)
+                    freely = written is not None  # a model that is lost, or slow, is asked for less from there on
+                    heading, more = written or await self._dictated(form, on_planning)
                     title, windows = title or heading, (*windows, *more)
                 return Told(Storyboard(title=title, windows=windows), f"Planned by {self.model.name}.")
         except TimeoutError:
@@ -55,16 +61,25 @@ class ModelDirector:
             reason = str(error)
         return Told(rules, f"Planned by rules: {reason}.", failed=reason)
 
-    async def _write(self, form: Form, before: Windows, on_planning: OnPlanning) -> tuple[str, Windows]:
-        """Title and windows of a form. At most three questions: free, free with the faults of the first, dictated."""
-        answer = await self._ask(storyboard_question(form, before), on_planning, "planning")
-        found, sketch = judge(answer, form)
-        if sketch and found and worth_mending(sketch, form):
-            mend = storyboard_question(form, before, found, answer)
-            answer = await self._ask(mend, on_planning, "mending the plan")
-            found, sketch = judge(answer, form)
-        if sketch and not found:
-            return sketch.title, sketch.windows
+    async def _freely(
+        self, form: Form, before: Windows, seconds: float, on_planning: OnPlanning
+    ) -> tuple[str, Windows] | None:
+        """Title and windows as the model tells them, mended once; None if that is not the story, or takes too long."""
+        if not seconds:
+            return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                answer = await self._ask(storyboard_question(form, before), on_planning, "planning")
+                found, sketch = judge(answer, form)
+                if sketch and found and worth_mending(sketch, form):
+                    mend = storyboard_question(form, before, found, answer)
+                    found, sketch = judge(await self._ask(mend, on_planning, "mending the plan"), form)
+                if sketch and not found:
+                    return sketch.title, sketch.windows
+        return None
+
+    async def _dictated(self, form: Form, on_planning: OnPlanning) -> tuple[str, Windows]:
+        """Title and windows of the rules, with what the model adds."""
         return form.read_dictated(await self._ask(dictated_question(form), on_planning, "planning in small steps"))
 
     async def _revise(self, brief: Brief, former: Storyboard, on_planning: OnPlanning) -> Storyboard:

@@ -17,7 +17,11 @@ class Script:
     """Answers, one after the other; the last one is repeated. What was asked is kept."""
 
     def __init__(
-        self, answers: Sequence[str | Say], status: int = 200, silence: float = 0.0, cut: bool = False
+        self,
+        answers: Sequence[str | Say],
+        status: int = 200,
+        silence: float | Callable[[dict[str, Any]], float] = 0.0,
+        cut: bool = False,
     ) -> None:
         self.answers = list(answers)
         self.status = status
@@ -30,7 +34,7 @@ class Script:
         body = await request.json()
         self.asked.append(body)
         self.keys.append(request.headers.get("Authorization"))
-        await asyncio.sleep(self.silence)
+        await asyncio.sleep(self.silence(body) if callable(self.silence) else self.silence)
         if self.status != 200:
             return web.Response(status=self.status)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -140,15 +141,28 @@ def test_a_continuation_begins_in_the_state_in_which_its_film_ended() -> None:
     assert "Its last action was: <<<it digs a hole>>>" in script.user_text(0)
 
 
+def obedient(body: dict[str, Any]) -> str:
+    """An answer that films each event where and when the question says."""
+    answer: dict[str, Any] = {"title": "As told"}
+    for line in body["messages"][-1]["content"].splitlines():
+        if match := re.match(r"(window_\d+): the film", line):
+            window_told = answer[match[1]] = window("A dog stands at a fence.", [], camera="")
+        elif match := re.match(r"  event (\d+) at (?:about )?([\d.]+) seconds[^:]*: (.*)", line):
+            window_told["beats"].append(beat(int(match[1]), float(match[2]), match[3]))
+    return json.dumps(answer)
+
+
 def test_a_long_film_is_planned_in_parts_that_know_how_the_one_before_ended() -> None:
     brief = Brief(". ".join(f"dog {number} jumps over the fence" for number in range(1, 17)), 8, pictures=1)
-    script = Script([filled])
+    script = Script([obedient])
     told = directed(script, brief)
-    assert len(told.storyboard.windows) == 8
+    assert told.credit == "Planned by director."
     parts = [[*form["properties"]][1:] for form in map(script.form, range(len(script.asked)))]
-    assert parts[0] == [f"window_{number}" for number in range(1, PART_WINDOWS + 1)]
-    assert parts[-1] == ["window_7", "window_8"]
-    assert "Earlier windows are written." in script.user_text(-2)
+    assert parts == [[f"window_{number}" for number in range(1, PART_WINDOWS + 1)], ["window_7", "window_8"]]
+    assert "Earlier windows are written." not in script.user_text(0)
+    assert "The last one: A dog stands at a fence. At its end: dog 12 jumps" in script.user_text(1)
+    actions = [b.action for w in told.storyboard.windows for b in w.beats]
+    assert actions == [f"dog {number} jumps over the fence" for number in range(1, 17)]
 
 
 # ---- answers that do not ----
@@ -259,6 +273,20 @@ def test_a_server_that_fails_leaves_the_film_to_the_rules_and_says_so(script: Sc
     assert reason in told.credit
     assert told.credit.startswith("Planned by rules: ")
     assert told.credit != CREDIT
+
+
+def test_a_model_that_is_too_slow_for_a_storyboard_is_asked_for_details() -> None:
+    """And of a long film, for details of every part: its free answers are not waited for again."""
+    brief = Brief(". ".join(f"dog {number} jumps over the fence" for number in range(1, 17)), 8, pictures=1)
+
+    def slow(body: dict[str, Any]) -> float:
+        return 30.0 if "beats" in json.dumps(body["response_format"]) else 0.0
+
+    script = Script([filled], silence=slow)
+    told = directed(script, brief, seconds=4)
+    assert not told.failed
+    assert len(told.storyboard.windows) == 8
+    assert ["how_1" in json.dumps(question["response_format"]) for question in script.asked] == [False, True, True]
 
 
 def test_a_server_that_is_not_there_is_said_in_a_sentence() -> None:
