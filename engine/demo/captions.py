@@ -10,6 +10,7 @@ from engine.demo.words import CAMERA, EFFECTS, ENDS, MOVES, NOTHING, SCENES, SPR
 
 TEXT_TOKENS = 160  # of a caption, at most
 VOWELS = "aeiou"
+STRANGERS = 0.3  # share of the beats without effect in which somebody moves whom the model cannot draw
 ENDINGS = (
     "cinematic", "natural light", "smooth motion", "high quality", "realistic", "one continuous shot", "soft light",
     "film grain", "detailed", "shallow depth of field", "the motion is slow and calm",
@@ -59,7 +60,7 @@ class Wording:
             text = text.lower()
         if rng.random() < 0.08:
             text = re.sub(r"\.(?!\d)", "", text)
-        return text
+        return text or self.scene(rng)
 
     def scene(self, rng: np.random.Generator) -> str:
         """One to three sentences about a picture that nobody sees."""
@@ -129,6 +130,10 @@ class Wording:
                     "the" if beat.known or rng.random() < 0.2 else "an" if noun[0] in VOWELS and noun != "ufo" else "a"
                 )
                 return _pick(MOVES[beat.name], rng).format(s=f"{article} {noun}")
+            case _ if rng.random() < STRANGERS:
+                return _pick(MOVES[_pick(tuple(MOVES), rng)], rng).format(
+                    s=f"a {self.words[int(rng.integers(len(self.words)))]}"
+                )
             case _:
                 return _pick(NOTHING, rng)
 

@@ -76,9 +76,6 @@ class Director:
         for first in (0, STRIDE):
             move, beats = self._window(stage, first)
             tokens.append([self.wording.tokens(move, beats, rng) for _ in range(WORDINGS)])
-        bob = np.sin(np.arange(FILM) * (2 * np.pi / 32))
-        resting = np.arange(FILM)[:, None] >= np.asarray(stage.busy)
-        stage.place[:, :, 1] += 1.5 * bob[:, None] * resting
         return Film(
             seed=torch.tensor(int(rng.integers(1 << 40))),
             fresh=torch.tensor(fresh),
@@ -181,10 +178,13 @@ class Director:
 
 
 def drift(seconds: Floats) -> Floats:
-    """The gentle movement of a picture of which nothing is asked: in and back, with a sway, in one window. [n, 3]"""
-    period = STRIDE / FPS
-    turn = 2 * np.pi * seconds / period
-    return np.stack([0.024 * np.sin(2 * turn), 0 * turn, 0.06 * np.sin(turn)], axis=1) * (np.pi / period)
+    """The gentle movement of a picture of which nothing is asked: one ellipse a window, aside and near. [n, 3]
+
+    It never stands still, also where one window hands over to the next.
+    """
+    pace = 2 * np.pi * FPS / STRIDE
+    turn = pace * seconds
+    return np.stack([0.02 * np.cos(turn), 0 * turn, 0.03 * np.sin(turn)], axis=1) * pace
 
 
 def travel(velocity: Floats, start: Floats, moving: Floats) -> Floats:

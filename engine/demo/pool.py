@@ -1,6 +1,6 @@
 """A pool of encoded films that is renewed while the training runs.
 
-P films, each with two windows of latents [16, 21, 18, 32]; W wordings of each window's caption
+P films, each with two windows of latents [16, 21, 18, 32]; W wordings of each window's caption, embedded [L, D]
 """
 
 from collections.abc import Iterator
@@ -9,29 +9,33 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.condition import condition
 from engine.demo.clips import Projector, film_to
 from engine.demo.film import WORDINGS, Film
+from engine.demo.reading import read
 from engine.demo.stage import STRIDE, WINDOW
 from engine.vae import VAE
 
-SPRITE_REACH = 28.0  # pixels from a sprite's centre that belong to it
+FORGIVING = 8  # latent frames in which a window comes back from what its tail was off
+SPRITE_REACH = 36.0  # pixels from a sprite's centre that belong to it
 
 
 class Lesson(NamedTuple):
     """A batch to train on.
 
-    latents [B, 16, T, h, w], condition [B, 20, T, h, w], sprites [B, T, h, w], tokens [B, L], films and windows [B]
+    latents [B, 16, T, h, w], condition [B, 20, T, h, w], sprites [B, T, h, w], texts [B, L, D]; films, windows and
+    whether a window continues something [B]
     """
 
     latents: Tensor
     condition: Tensor
     sprites: Tensor
-    tokens: Tensor
+    texts: Tensor
     films: Tensor
     windows: Tensor
+    continues: Tensor
 
 
 @dataclass
@@ -41,7 +45,7 @@ class Pool:
     latents: Tensor  # [P, 2, 16, 21, h, w]
     anchors: Tensor  # [P, 16, 1, h, w]
     fresh: Tensor  # [P]
-    tokens: Tensor  # [P, 2, W, L]
+    texts: Tensor  # [P, 2, W, L, D]
     tails: Tensor  # [P, 16, 1, h, w]
     own: Tensor  # [P]: `tails` is filled
     sprites: Tensor  # [P, 2, 21, h, w]: 1 where a sprite is
@@ -49,13 +53,13 @@ class Pool:
     turn: int = 0
 
     @classmethod
-    def empty(cls, films: int, tokens: int, device: torch.device) -> "Pool":
-        """Room for `films` films with captions of `tokens` tokens."""
+    def empty(cls, films: int, text: tuple[int, int], device: torch.device) -> "Pool":
+        """Room for `films` films with captions of `text`, tokens and width."""
         return cls(
             torch.zeros(films, 2, 16, 21, 18, 32, device=device, dtype=torch.bfloat16),
             torch.zeros(films, 16, 1, 18, 32, device=device),
             torch.zeros(films, dtype=torch.bool, device=device),
-            torch.zeros(films, 2, WORDINGS, tokens, dtype=torch.int64, device=device),
+            torch.zeros(films, 2, WORDINGS, *text, dtype=torch.bfloat16, device=device),
             torch.zeros(films, 16, 1, 18, 32, device=device),
             torch.zeros(films, dtype=torch.bool, device=device),
             torch.zeros(films, 2, 21, 18, 32, device=device, dtype=torch.bfloat16),
@@ -67,7 +71,9 @@ class Pool:
         return self.latents.shape[0]
 
     @torch.no_grad()
-    def renew(self, source: Iterator[Film], draws: Projector, vae: VAE, device: torch.device) -> None:
+    def renew(
+        self, source: Iterator[Film], draws: Projector, vae: VAE, encoder: nn.Module, device: torch.device
+    ) -> None:
         """Replace the oldest films by new ones."""
         film = film_to(next(source), device)
         latents, anchors = encode_film(film, draws, vae)
@@ -76,31 +82,50 @@ class Pool:
         self.latents[places] = latents.to(self.latents.dtype)
         self.anchors[places] = anchors
         self.fresh[places] = film.fresh
-        self.tokens[places] = film.tokens
+        embedded = read(encoder, film.tokens.flatten(0, 2))
+        self.texts[places] = embedded.view(count, 2, WORDINGS, *embedded.shape[1:]).to(self.texts.dtype)
         self.own[places] = False
         self.sprites[places] = sprite_places(film).to(self.sprites.dtype)
         self.turn = (self.turn + count) % self.size
         self.filled = min(self.size, self.filled + count)
 
-    def lesson(self, count: int, own_share: float, noisy_share: float = 0.4) -> Lesson:
-        """A random batch. Continuations get the true tail, a spoilt one, or the network's own."""
+    def lesson(self, count: int, own_share: float, noisy_share: float = 0.3) -> Lesson:
+        """A random batch. Continuations get the true tail, a spoilt one, or the network's own.
+
+        Where a tail is off, the window that is asked for begins as far off and comes back within FORGIVING latent
+        frames: a film must come back to its anchor, and not in one jump at a join.
+        """
         device = self.latents.device
         films = torch.randint(self.filled, (count,), device=device)
         windows = torch.randint(2, (count,), device=device)
         latents = self.latents[films, windows].float()
-        first = windows == 0
-        true = torch.where(first[:, None, None, None, None], latents[:, :, 1:2], self.latents[films, 0, :, -1:].float())
-        own = self.own[films] & ~first & (torch.rand(count, device=device) < own_share)
-        tails = torch.where(own[:, None, None, None, None], self.tails[films], true)
-        spoilt = (torch.rand(count, 1, 1, 1, 1, device=device) < noisy_share).float()
-        strength = torch.rand(count, 1, 1, 1, 1, device=device) * 0.15
-        tails = tails + spoilt * (strength * torch.randn_like(tails) + 0.06 * torch.randn_like(tails[..., :1, :1]))
-        begins = first & self.fresh[films]
-        given = condition(self.anchors[films], torch.where(begins[:, None, None, None, None], 0.0, tails))
-        wording = torch.randint(WORDINGS, (count,), device=device)
-        return Lesson(
-            latents, given, self.sprites[films, windows].float(), self.tokens[films, windows, wording], films, windows
-        )
+        first = _wide(windows == 0)
+        true = torch.where(first, latents[:, :, 1:2], self.latents[films, 0, :, -1:].float())
+        continues = (windows == 1) | ~self.fresh[films]
+        own = self.own[films] & (windows == 1) & (torch.rand(count, device=device) < own_share)
+        spoilt = _wide(torch.rand(count, device=device) < noisy_share).float()
+        offset = 0.08 * spoilt * torch.randn_like(true[..., :1, :1])
+        tails = torch.where(_wide(own), self.tails[films], true) + offset
+        fading = torch.linspace(1, 0, FORGIVING + 1, device=device)[:-1, None, None]
+        wanted = latents.clone()
+        wanted[:, :, 1 : 1 + FORGIVING] += _wide(continues) * fading * (tails - true)
+        strength = 0.12 * spoilt * torch.rand(count, 1, 1, 1, 1, device=device)
+        tails = tails + strength * torch.randn_like(tails)
+        given = condition(self.anchors[films], tails * _wide(continues))
+        texts = self.texts[films, windows, torch.randint(WORDINGS, (count,), device=device)].float()
+        sprites = self.sprites[films, windows].float()
+        return Lesson(wanted, given, sprites, texts, films, windows, continues)
+
+    def remember(self, lesson: Lesson, believed: Tensor, sigma: Tensor) -> None:
+        """Keep what the network made of first windows' last latent frames. believed: [B, 16, 1, h, w], sigma: [B]"""
+        good = (lesson.windows == 0) & (sigma < 0.85)
+        self.tails[lesson.films] = torch.where(_wide(good), believed.float(), self.tails[lesson.films])
+        self.own[lesson.films] |= good
+
+
+def _wide(flags: Tensor) -> Tensor:
+    """[B] -> [B, 1, 1, 1, 1]"""
+    return flags[:, None, None, None, None]
 
 
 def sprite_places(film: Film) -> Tensor:

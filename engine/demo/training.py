@@ -54,14 +54,15 @@ class Crew:
             torch.backends.cudnn.benchmark = True
 
     def share_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Average the gradients of all processes."""
+        """Average the gradients of all processes; what is not finite counts as nothing."""
         if self.size == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat, op=dist.ReduceOp.AVG if self.gpu else dist.ReduceOp.SUM)
-        for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        flat.nan_to_num_(0.0, 0.0, 0.0)
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def agree(self, *values: float) -> list[float]:
         """The first process's values, so that all do the same thing at the same step."""
