@@ -13,7 +13,7 @@ from planner.camera import take_camera
 from planner.cues import FIRST_BEAT_SECONDS
 from planner.setting import Kind, Phrase, phrase_of, without
 from planner.targets import Target, find_target
-from planner.words import acts, stems, third_person, word_list
+from planner.words import acts, sentence_of, stems, third_person, word_list
 from storage.schema import Beat, Storyboard, StoryboardWindow, UserError
 from storage.timeline import WINDOW_SECONDS
 
@@ -257,7 +257,7 @@ def _set(phrases: Sequence[Phrase], camera: str, words: str, target: Target, boa
                 setting = (
                     _SUNNY.sub("", setting) if phrase.kind is Kind.WEATHER and "sun" not in phrase.words else setting
                 )
-            new = [_sentence(part) for part in (*(phrase.words for phrase in phrases), words) if part]
+            new = [sentence_of(part) for part in (*(phrase.words for phrase in phrases), words) if part]
             scene = " ".join(filter(None, [setting.strip(), *new, SO_FAR + past if past else ""]))
             edits.append(Edit(number, "scene", scene))
         if camera:
@@ -346,7 +346,7 @@ def _kept_sentences(scene: str, unwanted: set[str]) -> str:
         mark = "; " if lead else ", "
         parts = [part for part in body.rstrip(".").split(mark) if not unwanted <= stems(part)]
         if parts:
-            sentences.append(lead + _sentence(mark.join(parts)) if not lead else f"{lead}{mark.join(parts)}.")
+            sentences.append(lead + sentence_of(mark.join(parts)) if not lead else f"{lead}{mark.join(parts)}.")
     return " ".join(sentences)
 
 
@@ -413,7 +413,3 @@ def _told(wish: str) -> str:
         return f"{subject} {verb if subject.lower() in ('they', 'we', 'you', 'i') else third_person(verb)}"
 
     return _MODAL.sub(happens, wish, count=1).strip(" ,.;:!")
-
-
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "。")) or not words else ".")

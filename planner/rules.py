@@ -16,7 +16,7 @@ from planner.pacing import Timed
 from planner.revision import NOTHING_SAID, SO_FAR, apply, edits_by_rules
 from planner.setting import Kind, Phrase, phrases_in, without
 from planner.story import Event, Story, read_story
-from planner.words import DETERMINERS, SUBJECTS
+from planner.words import DETERMINERS, SUBJECTS, sentence_of
 from storage.schema import Beat, Storyboard, StoryboardWindow
 from storage.timeline import WINDOW_SECONDS
 
@@ -136,8 +136,7 @@ def _read_scene(brief: Brief) -> tuple[str, list[str]]:
 
 
 def _sentence(parts: list[str]) -> str:
-    words = ", ".join(part for part in parts if part)
-    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "。")) or not words else ".")
+    return sentence_of(", ".join(part for part in parts if part))
 
 
 def _mid_sentence(action: str) -> str:

@@ -155,6 +155,11 @@ _ADJECTIVES = word_list(
 )
 
 
+def sentence_of(words: str) -> str:
+    """Words as a sentence; what ends one already keeps its end, and nothing stays nothing."""
+    return words[:1].upper() + words[1:] + ("" if words.endswith((".", "!", "?", "。")) or not words else ".")
+
+
 # ---- what a text is about --------------------------------------------------------------------------------------------
 
 _STEMMER = snowballstemmer.stemmer("english")
