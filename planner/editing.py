@@ -1,15 +1,19 @@
-"""A language model's edits of a storyboard: it names the places that change and writes them anew, nothing else."""
+"""A language model's edits of a storyboard: it names the places that change and writes them anew, nothing else.
+
+A model that cannot is dictated the rules' edits, and adds how each is done.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.brief import Brief
 from planner.compiler import compile_prompt
-from planner.filled import LONGEST, Unreadable, an_object, field, line, parsed
+from planner.edits import Edit, apply
+from planner.filled import LONGEST, Unreadable, an_object, field, joined, line, parsed, plain, plain_text, sentence
 from planner.language.model import JsonSchema, Message, Question
 from planner.prompting import disarmed, quoted, system_message
-from planner.revision import Edit, apply, unwanted
+from planner.revision import unwanted
 from planner.targets import find_target
 from planner.tokens import PROMPT_TOKENS, count_tokens
 from planner.words import tells
@@ -80,6 +84,53 @@ def _task(form: EditForm) -> Iterator[str]:
             yield f"window {number}, beat {index} at {beat.seconds:g} seconds: {disarmed(beat.action)}"
         yield f"window {number}, camera: {disarmed(window.camera)}"
     yield f"The wish: {quoted(form.brief.story)}"
+
+
+@dataclass(frozen=True)
+class DictatedEdits:
+    """The rules' edits of a form's storyboard; those with words can be told in more words."""
+
+    form: EditForm
+    edits: Sequence[Edit]
+
+    @property
+    def schema(self) -> JsonSchema:
+        """For each edit with words, how it is done or looks."""
+        return an_object({f"how_{number}": plain_text("how") for number in self._told()})
+
+    def read(self, answer: str) -> list[Edit]:
+        """The rules' edits with what a filled form adds. What adds a fault is left out."""
+        filled = parsed(answer)
+        edits = list(self.edits)
+        for number, edit in self._told().items():
+            how = plain(field(filled, f"how_{number}", str), "how")
+            text = f"{edit.text} {sentence(how)}".strip() if edit.part == "scene" else joined(edit.text, how)
+            more = [*edits[: number - 1], replace(edit, text=text), *edits[number:]]
+            edits = more if set(edit_faults(more, self.form)) <= set(edit_faults(edits, self.form)) else edits
+        return edits
+
+    @property
+    def exact(self) -> bool:
+        """Whether only numbers change, so that there is nothing to write."""
+        return bool(self.edits) and all(edit.part == "anchor" for edit in self.edits)
+
+    def _told(self) -> dict[int, Edit]:
+        """The edits that have words, by number."""
+        return {n: edit for n, edit in enumerate(self.edits, start=1) if edit.text and edit.part != "anchor"}
+
+    def question(self) -> Question:
+        """How the rules' edits are done."""
+        lines = [
+            "A storyboard was changed as a person wished. `how_1` and so on: how each change is done, or what it",
+            "looks like, in a few words. Repeat nothing. The changes:",
+            *(f"  {number}: {edit.part}: {disarmed(edit.text)}" for number, edit in self._told().items()),
+            f"The wish: {quoted(self.form.brief.story)}",
+        ]
+        return Question(
+            (system_message(), Message("user", "\n".join(lines))),
+            self.schema,
+            100 + len(self._told()) * (LONGEST["how"] + 20),
+        )
 
 
 def edit_faults(edits: Sequence[Edit], form: EditForm) -> list[str]:

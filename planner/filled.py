@@ -77,3 +77,13 @@ def plain(text: str, kind: str) -> str:
 def is_wordy(text: str, least: int) -> bool:
     """Whether a text has so many words of two letters or more; a Chinese or Japanese character counts as one."""
     return len(re.findall(r"[^\W\d_\u3040-\u9fff]{2,}|[\u3040-\u9fff]", text)) >= least
+
+
+def joined(action: str, how: str) -> str:
+    """An action in the person's words with how it is done."""
+    return f"{action.rstrip('. ')}, {how[:1].lower()}{how[1:].rstrip('. ')}" if how else action
+
+
+def sentence(words: str) -> str:
+    """Words as a sentence; nothing stays nothing."""
+    return f"{words[:1].upper()}{words[1:].rstrip('. ')}." if words else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from planner.brief import Brief
 from planner.cues import FIRST_BEAT_SECONDS, Cue
-from planner.filled import Unreadable, a_text, an_object, field, line, parsed, plain, plain_text
+from planner.filled import Unreadable, a_text, an_object, field, joined, line, parsed, plain, plain_text, sentence
 from planner.language.model import JsonSchema
 from storage.schema import Beat, Storyboard, StoryboardWindow
 from storage.timeline import WINDOW_SECONDS
@@ -165,13 +165,3 @@ class Form:
             "anchor": anchor,
             "anchor_reason": plain(field(own, "anchor_reason", str), "anchor_reason") if anchor else "",
         }
-
-
-def joined(action: str, how: str) -> str:
-    """An action in the person's words with how it is done."""
-    return f"{action.rstrip('. ')}, {how[:1].lower()}{how[1:].rstrip('. ')}" if how else action
-
-
-def sentence(words: str) -> str:
-    """Words as a sentence; nothing stays nothing."""
-    return f"{words[:1].upper()}{words[1:].rstrip('. ')}." if words else ""

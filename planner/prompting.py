@@ -1,5 +1,6 @@
 """What the language model is told. The guide and the examples come first and never change, so they are read once."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -8,11 +9,18 @@ from planner.brief import Brief, Look
 from planner.filled import LONGEST
 from planner.form import MOST_BEATS, Form
 from planner.language.model import Message, Question
-from prompts import guide
+from prompts import Example, example, guide
 from storage.schema import StoryboardWindow
+from storage.timeline import windows_for
 
 JSON_CHARACTERS = 120  # of a window's names and marks, and 40 more for each beat
 
+WORKED = ("dog_and_crab", "continuation_knight", "dialogue_two_cooks")  # pictures, a continuation, dialogue
+_EXAMPLES = """
+
+# Worked examples
+What a person asked for, and the storyboard that answers it. Your form also asks for the number of the `event`
+that an action films; these stories have none."""
 _TASKS = """
 
 # Your answers
@@ -24,8 +32,28 @@ or whom you speak to."""
 
 @cache
 def system_message() -> Message:
-    """The guide, and what holds for every answer."""
-    return Message("system", guide().strip() + _TASKS)
+    """The guide, worked examples of it, and what holds for every answer."""
+    worked = "".join(f"\n\n{_worked(example(name))}" for name in WORKED)
+    return Message("system", guide() + _EXAMPLES + worked + _TASKS)
+
+
+def _worked(case: Example) -> str:
+    """An example as a model meets it: pictures by number, windows by their number in the whole film."""
+    lines, first = [f"Asked: {case.request}"], 1
+    if case.pictures:
+        numbered = ", ".join(f"{number}: {name}" for number, name in enumerate(case.pictures, start=1))
+        lines.append(f"Pictures: {numbered}")
+    if ending := case.continues:
+        first += windows_for(ending.seconds)
+        lines.append(
+            f"It continues a film of {ending.seconds:.2f} s that ended like this: {ending.scene} {ending.state}"
+        )
+    board = case.storyboard
+    windows = {
+        f"window_{number}": window.model_dump(mode="json", exclude={"anchor_reason"})
+        for number, window in enumerate(board.windows, start=first)
+    }
+    return "\n".join([*lines, json.dumps({"title": board.title, **windows}, ensure_ascii=False)])
 
 
 def quoted(text: str) -> str:

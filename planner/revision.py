@@ -1,97 +1,48 @@
-"""Changes to a storyboard. What was not asked to change stays word for word.
-
-A revision is a list of edits, whoever found them: the rules here, or a language model (planner/editing.py).
-"""
+"""What a wish changes of a storyboard, found by rules."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from planner.anchors import Place, find_mentions
 from planner.brief import Brief
 from planner.camera import take_camera
 from planner.cues import FIRST_BEAT_SECONDS
+from planner.edits import Edit, apply
 from planner.setting import Kind, Phrase, phrase_of, without
+from planner.substitution import (
+    NAME,
+    SO_FAR,
+    attribute,
+    beats_about,
+    cased,
+    is_attribute,
+    pattern_of,
+    remove,
+    substitute,
+)
 from planner.targets import Target, find_target
-from planner.words import acts, sentence_of, stems, third_person, word_list
-from storage.schema import Beat, Storyboard, StoryboardWindow, UserError
+from planner.words import acts, sentence_of, stems, third_person
+from storage.schema import Storyboard, StoryboardWindow, UserError
 from storage.timeline import WINDOW_SECONDS
 
-SO_FAR = "So far: "
-NOTHING_SAID = "natural motion, one continuous shot"  # where nothing was said, or nothing is left of it
-
-
-@dataclass(frozen=True)
-class Edit:
-    """One change: of a window's scene, camera or anchor, or of a beat, counted from 0. An empty text removes a beat.
-
-    A beat behind the last one is a new one, at `seconds` of the window's clock.
-    """
-
-    window: int
-    part: str  # scene, camera, beat, or anchor: then the text is the picture's number
-    text: str
-    beat: int = 0
-    seconds: float | None = None
-
-
-def apply(edits: Iterable[Edit], former: Storyboard) -> Storyboard:
-    """The former storyboard with some changes; beats stay in the order of their seconds."""
-    windows = list(former.windows)
-    for edit in edits:
-        windows[edit.window] = _edited(windows[edit.window], edit)
-    bare = [
-        window.model_copy(update={"beats": tuple(b for b in window.beats if b.action != _GONE)}) for window in windows
-    ]
-    return former.model_copy(update={"windows": tuple(bare)})
-
-
-_GONE = "\x00"  # of a beat that is to be removed, so that the others keep their numbers until the end
-
-
-def _edited(window: StoryboardWindow, edit: Edit) -> StoryboardWindow:
-    if edit.part == "anchor":
-        return window.model_copy(update={"anchor": int(edit.text), "anchor_reason": "as the person wishes"})
-    if edit.part != "beat":
-        return window.model_copy(update={edit.part: edit.text})
-    beats = list(window.beats)
-    if edit.beat < len(beats):
-        seconds = beats[edit.beat].seconds if edit.seconds is None else edit.seconds
-        beats[edit.beat] = Beat(seconds=seconds, action=edit.text or _GONE)
-    elif edit.text:
-        beats.append(Beat(seconds=FIRST_BEAT_SECONDS if edit.seconds is None else edit.seconds, action=edit.text))
-    return window.model_copy(update={"beats": tuple(sorted(beats, key=lambda beat: beat.seconds))})
-
-
-# ---- by rules -------------------------------------------------------------------------------------------------------
-
-_NAME = r"(?:(?:the|a|an|his|her|my|that|this|any|all|der|die|das|den|dem|ein|eine|einen|le|la|les|un|une|el|los) )?"
 _REPLACE = re.compile(
-    rf"^(?:replace|swap|change|turn|exchange|ersetze?|tausche?|remplace|cambia) {_NAME}(?P<old>.{{2,60}}?) "
+    rf"^(?:replace|swap|change|turn|exchange|ersetze?|tausche?|remplace|cambia) {NAME}(?P<old>.{{2,60}}?) "
     rf"(?:with|for|by|into|to|durch|gegen|mit|par|por) (?P<new>.{{2,100}})$"
     rf"|^(?P<new2>.{{2,100}}?),? (?:instead of|rather than|statt|anstatt|au lieu de"
-    rf"|en vez de) {_NAME}(?P<old2>.{{2,60}})$"
-    rf"|^(?:not|no|nicht|pas) {_NAME}(?P<old3>.{{2,60}}?),? (?:but|sondern|mais|sino) (?P<new3>.{{2,100}})$",
+    rf"|en vez de) {NAME}(?P<old2>.{{2,60}})$"
+    rf"|^(?:not|no|nicht|pas) {NAME}(?P<old3>.{{2,60}}?),? (?:but|sondern|mais|sino) (?P<new3>.{{2,100}})$",
     re.IGNORECASE,
 )
 _REMOVE = re.compile(
     rf"^(?:remove|drop|delete|lose|take out|get rid of|cut out|skip|leave out|omit|without|no(?: more)?|don't show"
-    rf"|entferne|ohne|kein(?:e[nr]?)?|lass|supprime|enlève|sans|quita|sin) {_NAME}(?P<old>.{{2,60}}?)(?: weg"
+    rf"|entferne|ohne|kein(?:e[nr]?)?|lass|supprime|enlève|sans|quita|sin) {NAME}(?P<old>.{{2,60}}?)(?: weg"
     rf"| away| out)?$",
     re.IGNORECASE,
 )
-_THING = r"(?P<name{n}>(?:the|his|her|my|der|die|das) [^\W\d_]+)"
-_QUALITY = r"(?P<how{n}>(?:(?:very|more|much|dark|light|bright|deep) )?[^\W\d_]+)(?: sein)?$"
-_ATTRIBUTE = re.compile(  # "make the crab blue", "the crab should be blue", "his hat is red"
-    rf"^(?:make|turn|colou?r|paint|let) {_THING.format(n='')}(?: (?:be|look|turn|become))? {_QUALITY.format(n='')}"
-    rf"|^{_THING.format(n=2)}(?: (?:should|must|has to|needs to|ought to|soll(?:te)?))?"
-    rf"(?: (?:be|is|are|look|looks|turns?|becomes?)|(?<=soll)|(?<=sollte)) {_QUALITY.format(n=2)}",
-    re.IGNORECASE,
-)
 _RATHER = re.compile(  # "don't let her hug him, she waves": an action that is not wanted, and the one that is
-    rf"^(?:(?:don't|do not|never) (?:let (?:him|her|it|them|{_NAME}[^\W\d_]+) )?"
-    rf"|{_NAME}(?:[^\W\d_]+ )?(?:shouldn't|should not|mustn't|must not|doesn't|does not) |no |skip |delete |remove "
-    rf"|drop |without ){_NAME}"
+    rf"^(?:(?:don't|do not|never) (?:let (?:him|her|it|them|{NAME}[^\W\d_]+) )?"
+    rf"|{NAME}(?:[^\W\d_]+ )?(?:shouldn't|should not|mustn't|must not|doesn't|does not) |no |skip |delete |remove "
+    rf"|drop |without ){NAME}"
     r"(?P<old>[^,;]{2,60})[,;] (?:but |instead,? |rather,? )?(?P<new>(?:he|she|it|they|the|a|an|my|his|her) .{2,100})$",
     re.IGNORECASE,
 )
@@ -121,7 +72,6 @@ _LEAD = re.compile(
 )
 _ALSO = re.compile(r"\b(?:also|too|as well|additionally|add|plus|auch|aussi|también)\b", re.IGNORECASE)
 _ADD = re.compile(r"^(?:add|put in|include|füge?|ajoute|añade) ", re.IGNORECASE)
-_COMMON_NOUNS = word_list("film video ending end beginning start camera scene shot light window part thing")
 _MANNERS = re.compile(
     r"^(?:(?:much|a bit|a little|more|less|even|very|too|way|etwas|viel|plus|moins|más) )*"
     r"(?:calm|slow|fast|quick|dark|bright|warm|cold|cool|gentl|soft|loud|dramatic|happi|happy|sad|funn|scar"
@@ -138,7 +88,7 @@ def edits_by_rules(former: Storyboard, brief: Brief) -> list[Edit]:
     for wish in _wishes(brief.story):
         target = find_target(wish, former, brief)
         said, board = target.rest.strip(" ,.;:!"), apply(edits, former)
-        edits += _attribute(said, target, board) or _edits_of(_LEAD.sub("", said).strip(" ,.;:!"), target, board)
+        edits += attribute(said, target, board) or _edits_of(_LEAD.sub("", said).strip(" ,.;:!"), target, board)
     return edits
 
 
@@ -162,11 +112,11 @@ def _edits_of(wish: str, target: Target, board: Storyboard) -> list[Edit]:
             return [Edit(number, "camera", camera[0]) for number in target.windows]
         return _replace(old.strip(), _told(new), target, board)
     if match := _REMOVE.match(wish):
-        return _remove(match["old"], target, board)
+        return remove(match["old"], target, board)
     phrases, cameras, words = _parts(wish)
     if phrases or cameras:
         return _set(phrases, cameras, words, target, board)
-    if edits := _attribute(wish, target, board):
+    if edits := attribute(wish, target, board):
         return edits
     wish = re.sub(r"^(?:should|must|shall|soll(?:te)?) (?:be )?", "", wish)
     if _MANNERS.match(wish) or not target.narrow:
@@ -189,7 +139,7 @@ def _special(wish: str, target: Target, board: Storyboard) -> list[Edit]:
             Edit(number, "camera", f"{pace} {_PACES.sub('', camera) or 'camera'}".strip()) for number, camera in cameras
         ]
     if match := _RATHER.match(wish):
-        found = _beats_about(match["old"], target, board)
+        found = beats_about(match["old"], target, board)
         return [Edit(number, "beat", _told(match["new"]), beat) for number, beat in found[:1]]
     if match := _NOT.match(wish):
         return _one_not_other(match["new"], match["old"], target, board)
@@ -217,12 +167,12 @@ def _one_not_other(new: str, old: str, target: Target, board: Storyboard) -> lis
     if phrase := phrase_of(new):
         return _set([phrase], "", "", target, board)
     words = new.split()
-    counted = [f"{old} {' '.join(words[1:])}", new] if len(words) > 1 and not _ATTRIBUTE.match(new) else []
+    counted = [f"{old} {' '.join(words[1:])}", new] if len(words) > 1 and not is_attribute(new) else []
     pairs = [*([counted] if counted else []), [old, words[-1]]]
     for former, now in pairs:
-        if edits := _substitute(_pattern(former), lambda match, now=now: _cased(now, match[0]), target, board):  # type: ignore[misc]
+        if edits := substitute(pattern_of(former), lambda match, now=now: cased(now, match[0]), target, board):  # type: ignore[misc]
             return edits
-    unwanted_beats = _beats_about(old, target, board)[:1]
+    unwanted_beats = beats_about(old, target, board)[:1]
     return [Edit(n, "beat", _told(new), beat) for n, beat in unwanted_beats] or (
         _act(new, target, board) if acts(new) else []
     )
@@ -300,71 +250,12 @@ def _replace(old: str, new: str, target: Target, board: Storyboard) -> list[Edit
         and (old.lower().endswith("ing") or len(old.split()) > 2)
     )
     if acts:
-        found = _beats_about(old, target, board)
+        found = beats_about(old, target, board)
         return [
             Edit(window, "beat", new if index == 0 else "", beat) for index, (window, beat) in enumerate(found[:1])
         ] or (_act(new, target, board))
-    noun = re.sub(rf"^{_NAME}", "", new, flags=re.IGNORECASE) if _NAME_AT_START.match(new) else new
-    return _substitute(_pattern(old), lambda match: _cased(noun, match[0]), target, board)
-
-
-def _attribute(wish: str, target: Target, board: Storyboard) -> list[Edit]:
-    """ "The crab should be blue": a quality for a thing, wherever it is named. Nothing for any other wish."""
-    match = _ATTRIBUTE.match(wish)
-    name = (match["name"] or match["name2"]).split()[-1] if match else ""
-    if not match or name.lower() in _COMMON_NOUNS:
-        return []
-    named = re.compile(rf"\b(?:{_COLOURS} )?({re.escape(name)})\b", re.IGNORECASE)
-    return _substitute(named, lambda found: f"{(match['how'] or match['how2']).lower()} {found[1]}", target, board)
-
-
-def _remove(old: str, target: Target, board: Storyboard) -> list[Edit]:
-    """Beats and sentences of scenes that name a thing go, and the camera that follows it."""
-    wanted, edits = stems(old) or {old.lower()}, []
-    for number in target.windows:
-        window = board.windows[number]
-        edits += [Edit(number, "beat", "", i) for i, b in enumerate(window.beats) if wanted <= stems(b.action)]
-        beside = re.compile(
-            rf",? (?:and|with|next to|beside) (?:{_NAME})(?:[^\W\d_]+ ){{0,2}}{re.escape(old)}(?![\w-])", re.IGNORECASE
-        )
-        kept = _kept_sentences(beside.sub("", window.scene), wanted) or NOTHING_SAID
-        if kept != window.scene:
-            edits.append(Edit(number, "scene", kept))
-        if wanted <= stems(window.camera):
-            edits.append(Edit(number, "camera", ""))
-    return edits
-
-
-def _kept_sentences(scene: str, unwanted: set[str]) -> str:
-    """A scene without what names something: phrases between commas first, whole sentences where nothing is left."""
-    sentences = []
-    for sentence in re.split(r"(?<=[.!?])\s+", scene):
-        lead, body = (SO_FAR, sentence[len(SO_FAR) :]) if sentence.startswith(SO_FAR) else ("", sentence)
-        if not unwanted <= stems(body):
-            sentences.append(sentence)
-            continue
-        mark = "; " if lead else ", "
-        parts = [part for part in body.rstrip(".").split(mark) if not unwanted <= stems(part)]
-        if parts:
-            sentences.append(lead + sentence_of(mark.join(parts)) if not lead else f"{lead}{mark.join(parts)}.")
-    return " ".join(sentences)
-
-
-def _substitute(
-    pattern: re.Pattern[str], new: Callable[[re.Match[str]], str], target: Target, board: Storyboard
-) -> list[Edit]:
-    """The same change in every text of some windows."""
-    edits = []
-    for number in target.windows:
-        window = board.windows[number]
-        for part in ("scene", "camera"):
-            text = getattr(window, part)
-            if (changed := _articles(pattern.sub(new, text))) != text and pattern.search(text):
-                edits.append(Edit(number, part, changed))
-        for index, beat in enumerate(window.beats):
-            if pattern.search(beat.action):
-                edits.append(Edit(number, "beat", _articles(pattern.sub(new, beat.action)), index))
-    return edits
+    noun = re.sub(rf"^{NAME}", "", new, flags=re.IGNORECASE) if _NAME_AT_START.match(new) else new
+    return substitute(pattern_of(old), lambda match: cased(noun, match[0]), target, board)
 
 
 def unwanted(wish: str) -> re.Pattern[str] | None:
@@ -372,37 +263,10 @@ def unwanted(wish: str) -> re.Pattern[str] | None:
     bare = _LEAD.sub("", wish).strip(" ,.;:!")
     match = _REPLACE.match(bare) or _REMOVE.match(bare)
     old = match and next((value for name, value in match.groupdict().items() if name.startswith("old") and value), None)
-    return _pattern(old.strip()) if old else None
+    return pattern_of(old.strip()) if old else None
 
 
-def _beats_about(words: str, target: Target, board: Storyboard) -> list[tuple[int, int]]:
-    """Beats of some windows that share words with a text, the nearest first."""
-    wanted = stems(words)
-    scores = [
-        (len(wanted & stems(beat.action)), number, index)
-        for number in target.windows
-        for index, beat in enumerate(board.windows[number].beats)
-    ]
-    return [(number, index) for score, number, index in sorted(scores, key=lambda s: -s[0]) if score]
-
-
-_COLOURS = r"(?:red|green|blue|yellow|orange|purple|violet|pink|brown|black|white|grey|gray|golden|silver)"
-_NAME_AT_START = re.compile(rf"^{_NAME}(?=.)", re.IGNORECASE)
-
-
-def _pattern(old: str) -> re.Pattern[str]:
-    """A thing by its name, in the singular or plural."""
-    return re.compile(rf"\b{re.escape(old)}(?P<plural>s|es)?\b", re.IGNORECASE)
-
-
-def _cased(new: str, old: str) -> str:
-    return new[:1].upper() + new[1:] if old[:1].isupper() else new
-
-
-def _articles(text: str) -> str:
-    """a or an, as the word behind wants it."""
-    text = re.sub(r"\b([Aa])n (?=[bcdfgjklmnpqrstvwxyz])", r"\1 ", text)
-    return re.sub(r"\b([Aa]) (?=[aeiou](?!ne\b|nic|se|uro))", r"\1n ", text)
+_NAME_AT_START = re.compile(rf"^{NAME}(?=.)", re.IGNORECASE)
 
 
 def _told(wish: str) -> str:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from planner.anchors import Place, place_anchors, spread_pictures
 from planner.brief import Brief, OnPlanning, Told
 from planner.cues import FIRST_BEAT_SECONDS, cues, events_of, shown
+from planner.edits import apply
 from planner.pacing import Timed
-from planner.revision import NOTHING_SAID, SO_FAR, apply, edits_by_rules
+from planner.revision import edits_by_rules
 from planner.setting import Kind, Phrase, phrases_in, without
 from planner.story import Event, Story, read_story
+from planner.substitution import NOTHING_SAID, SO_FAR
 from planner.words import DETERMINERS, SUBJECTS, sentence_of
 from storage.schema import Beat, Storyboard, StoryboardWindow
 from storage.timeline import WINDOW_SECONDS

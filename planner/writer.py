@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from planner.brief import Brief, OnPlanning, Told
 from planner.check import covered, faults
 from planner.cues import cues
-from planner.editing import EditForm, edit_faults, edits_question
+from planner.editing import DictatedEdits, EditForm, edit_faults, edits_question
+from planner.edits import Edit, apply
 from planner.filled import Unreadable
 from planner.form import Form, Sketch
 from planner.language.model import LanguageModel, ModelFailed, Question
 from planner.prompting import dictated_question, storyboard_question
-from planner.revision import apply
+from planner.revision import edits_by_rules
 from planner.rules import RuleDirector, places_pictures, stretched
 from storage.schema import Storyboard, StoryboardWindow
 
@@ -42,7 +43,7 @@ class ModelDirector:
         try:
             async with asyncio.timeout(self.seconds):
                 if brief.former:
-                    return Told(await self._revise(brief, brief.former, on_planning), f"Changed by {self.model.name}.")
+                    return await self._revise(brief, brief.former, on_planning)
                 title, told, freely = "", cues(brief), True
                 windows: Windows = ()
                 starts = range(0, brief.windows, PART_WINDOWS)
@@ -82,20 +83,34 @@ class ModelDirector:
         """Title and windows of the rules, with what the model adds."""
         return form.read_dictated(await self._ask(dictated_question(form), on_planning, "planning in small steps"))
 
-    async def _revise(self, brief: Brief, former: Storyboard, on_planning: OnPlanning) -> Storyboard:
-        """The former storyboard with edits. At most two questions; then the rules edit."""
+    async def _revise(self, brief: Brief, former: Storyboard, on_planning: OnPlanning) -> Told:
+        """The former storyboard with edits."""
         form = EditForm(stretched(former, brief.windows), brief)
-        if not brief.story:
-            return form.board
+        dictated = DictatedEdits(form, edits_by_rules(form.board, brief) if brief.story else [])
+        if not brief.story or dictated.exact:
+            return Told(apply(dictated.edits, form.board), "Changed by rules.")
+        edits = await self._edits_freely(form, on_planning) or await self._edits_dictated(dictated, on_planning)
+        return Told(apply(edits, form.board), f"Changed by {self.model.name}.")
+
+    async def _edits_freely(self, form: EditForm, on_planning: OnPlanning) -> list[Edit]:
+        """The edits as the model tells them, mended once; none if they are not the wish, or take too long."""
         question = edits_question(form)
-        for what in ("changing the plan", "mending the change"):
-            answer = await self._ask(question, on_planning, what)
-            edits = form.read(answer)
-            found = edit_faults(edits, form)
-            if not found:
-                return apply(edits, form.board)
-            question = edits_question(form, found, answer)
-        raise Unreadable(f"the edits of {self.model.name} did not fit: {found[0][:1].lower()}{found[0][1:-1]}")
+        with contextlib.suppress(TimeoutError, Unreadable):
+            async with asyncio.timeout(FREE_SHARE * self.seconds):
+                for what in ("changing the plan", "mending the change"):
+                    answer = await self._ask(question, on_planning, what)
+                    edits = form.read(answer)
+                    found = edit_faults(edits, form)
+                    if not found:
+                        return edits
+                    question = edits_question(form, found, answer)
+        return []
+
+    async def _edits_dictated(self, dictated: DictatedEdits, on_planning: OnPlanning) -> list[Edit]:
+        """The edits of the rules, with what the model adds."""
+        if not dictated.schema["properties"]:
+            raise Unreadable(f"the edits of {self.model.name} did not fit the wish")
+        return dictated.read(await self._ask(dictated.question(), on_planning, "changing the plan in small steps"))
 
     async def _ask(self, question: Question, on_planning: OnPlanning, what: str) -> str:
         on_planning(f"{what} …")

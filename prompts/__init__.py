@@ -47,6 +47,12 @@ class Example(Value):
 @cache
 def examples() -> tuple[Example, ...]:
     """The worked examples, in the order of their names."""
-    folder = files("prompts") / "examples"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".json"))
-    return tuple(Example.model_validate_json((folder / name).read_text(encoding="utf-8")) for name in names)
+    entries = (files("prompts") / "examples").iterdir()
+    return tuple(example(name.removesuffix(".json")) for name in sorted(entry.name for entry in entries))
+
+
+@cache
+def example(name: str) -> Example:
+    """A worked example by its name."""
+    text = (files("prompts") / "examples" / f"{name}.json").read_text(encoding="utf-8")
+    return Example.model_validate_json(text)

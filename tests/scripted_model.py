@@ -66,7 +66,7 @@ async def served(script: Script, key: str = "", *, sees: bool = False) -> AsyncI
     """A model behind a real socket of this machine."""
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/v1/chat/completions", script.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from scripted_model import Script, least, served
@@ -21,10 +24,10 @@ def answer(*edits: tuple[str, str]) -> str:
     return json.dumps({"edits": [{"place": place, "text": text} for place, text in edits]})
 
 
-def revised(script: Script, brief: Brief = WISH) -> Told:
+def revised(script: Script, brief: Brief = WISH, seconds: float = 20) -> Told:
     async def run() -> Told:
         async with served(script) as model:
-            return await ModelDirector(model, 20).storyboard(brief)
+            return await ModelDirector(model, seconds).storyboard(brief)
 
     return asyncio.run(run())
 
@@ -90,16 +93,58 @@ def test_what_was_to_go_must_be_gone() -> None:
     assert edit_faults(whole, form) == []
 
 
-def test_a_model_that_cannot_edit_leaves_it_to_the_rules_and_says_so() -> None:
-    def nothing(body: dict[str, object]) -> str:
-        schema = body["response_format"]["json_schema"]["schema"]  # type: ignore[index,call-overload]
-        return json.dumps(least(schema, "something else"))
+def lost(how: str) -> Callable[[dict[str, Any]], str]:
+    """A model that never finds the place, and adds `how` where it is dictated an edit."""
 
-    told = revised(Script([nothing]))
-    assert told.storyboard == RuleDirector().board(WISH)
-    assert told.credit == (
-        "Planned by rules: the edits of director did not fit: the new texts do not say what the person wishes."
-    )
+    def says(body: dict[str, Any]) -> str:
+        schema = body["response_format"]["json_schema"]["schema"]
+        return json.dumps(least(schema, how if "how_1" in schema["properties"] else "something else"))
+
+    return says
+
+
+def test_a_model_that_cannot_edit_is_dictated_the_rules_edits_and_adds_to_them() -> None:
+    script = Script([lost("Slowly and happily")])
+    told = revised(script)
+    rules = RuleDirector().board(WISH)
+    assert told.credit == "Changed by director."
+    assert not told.failed
+    assert len(script.asked) == 3  # edits, mended edits, dictated ones
+    (changed,) = [n for n in range(4) if told.storyboard.windows[n] != BOARD.windows[n]]
+    beats = rules.windows[changed].beats, told.storyboard.windows[changed].beats
+    assert [(b.action, a.action) for b, a in zip(*beats, strict=True) if a != b] == [
+        ("the dog chases a butterfly", "the dog chases a butterfly, slowly and happily")
+    ]
+
+
+def test_what_a_lost_model_adds_is_left_out_where_it_spoils_the_change() -> None:
+    gone = replace(WISH, story="replace the crab with a lobster")
+    told = revised(Script([lost("beside a crab")]), gone)
+    assert told.credit == "Changed by director."
+    assert told.storyboard == RuleDirector().board(gone)
+
+
+def test_where_nothing_can_be_dictated_the_rules_edit_and_say_so() -> None:
+    bare = replace(WISH, former=BOARD.model_copy(update={"windows": BOARD.windows[1:2]}), windows=1)
+    removal = replace(bare, story="remove the hole")
+    told = revised(Script([lost("x")]), removal)
+    assert told.storyboard == RuleDirector().board(removal) != bare.former
+    assert told.failed == "the edits of director did not fit the wish"
+
+
+def test_a_model_that_is_slow_to_edit_is_asked_for_less() -> None:
+    script = Script([lost("Slowly and happily")], silence=lambda body: 30.0 if "edits" in json.dumps(body) else 0.0)
+    told = revised(script, seconds=2)
+    assert not told.failed
+    assert "slowly and happily" in compile_prompt(told.storyboard.windows[1])
+
+
+def test_a_picture_is_a_number_and_needs_no_model() -> None:
+    script = Script([lost("x")])
+    told = revised(script, replace(WISH, story="end on picture 1"))
+    assert script.asked == []
+    assert told.storyboard.windows[3].anchor == 1
+    assert told.credit == "Changed by rules."
 
 
 def test_a_longer_film_keeps_its_windows_without_asking_anybody() -> None:

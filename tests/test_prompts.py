@@ -1,5 +1,6 @@
 """What the models read: the guide is short, whole and true to the code's arithmetic, and the examples follow it."""
 
+import json
 import re
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -12,8 +13,9 @@ from planner.compiler import Facts, compile_plan, compile_prompt
 from planner.intent import Context, as_told
 from planner.pacing import count_windows
 from planner.presets import LIGHTNING_3PHASE, LIGHTNING_4, PRESETS, QUALITY
+from planner.prompting import WORKED, system_message
 from planner.story import read_story
-from prompts import Example, examples, guide
+from prompts import Example, example, examples, guide
 from storage.schema import IntentKind, StoryboardWindow
 from storage.timeline import (
     WINDOW_FRAMES,
@@ -143,6 +145,20 @@ def test_the_examples_show_every_kind_of_request() -> None:
     assert any(len(example.pictures) > 1 for example in examples())
     assert {len(example.storyboard.windows) for example in examples()} == {1, 2, 3, 4}
     assert {example.seconds is None for example in examples()} == {True, False}
+
+
+def test_the_model_is_shown_worked_examples_in_the_form_it_fills() -> None:
+    """And little enough of them that guide, examples, story and six windows fit into the default context."""
+    told = system_message()
+    shown = [json.loads(line) for line in told.text.splitlines() if line.startswith('{"title"')]
+    assert [board["title"] for board in shown] == [example(name).storyboard.title for name in WORKED]
+    for board, name in zip(shown, WORKED, strict=True):
+        assert [window["scene"] for key, window in board.items() if key != "title"] == [
+            window.scene for window in example(name).storyboard.windows
+        ]
+    assert [*shown[1]] == ["title", "window_3", "window_4"]  # a continuation goes on counting
+    assert told.text.startswith(guide())
+    assert len(told.text.split()) * TOKENS_A_WORD <= 4500
 
 
 @every_example

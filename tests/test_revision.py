@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from planner.brief import Brief
 from planner.compiler import compile_prompt
-from planner.revision import Edit, apply, unwanted
+from planner.edits import Edit, apply
+from planner.revision import unwanted
 from planner.rules import RuleDirector
 from planner.targets import find_target
 from storage.schema import Beat, Storyboard, StoryboardWindow
