@@ -1,7 +1,8 @@
 """A conversation with the director: a message in its context, and what it is answered with."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from bot.answers import Facts, answer
 from bot.studio import Proposal, Studio, quietly
@@ -10,7 +11,8 @@ from planner.brief import OnPlanning
 from planner.intent import Context
 from planner.rules import CREDIT
 from planner.wishes import grant
-from storage.schema import Intent, IntentKind, Job, JobState, UserError, Wishes
+from storage.channels import Channels
+from storage.schema import Draft, Intent, IntentKind, Job, JobState, Request, UserError, Wishes
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,57 @@ class Reply:
     job: Job | None = None
 
 
+class Desk(Protocol):
+    """Where a draft lies while it is being discussed."""
+
+    def draft(self) -> Draft | None:
+        """The draft; None where nothing is discussed."""
+
+    def keep(self, draft: Draft | None) -> None:
+        """Discuss this from now on, or nothing."""
+
+    def take(self) -> Draft | None:
+        """The draft, which is then no longer discussed. Of two that ask at once, one gets it."""
+
+
+@dataclass(frozen=True)
+class ChannelDesk:
+    """One draft a channel."""
+
+    channels: Channels
+    channel: str
+
+    def draft(self) -> Draft | None:
+        """The channel's."""
+        return self.channels.draft(self.channel)
+
+    def keep(self, draft: Draft | None) -> None:
+        """For the channel."""
+        self.channels.keep_draft(self.channel, draft)
+
+    def take(self) -> Draft | None:
+        """From the channel."""
+        return self.channels.take_draft(self.channel)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A message that was understood."""
+
+    wish: Wish
+    desk: Desk
+    request: Request
+    intent: Intent
+    context: Context
+    notes: tuple[str, ...]
+
+    @property
+    def films(self) -> bool:
+        """Whether the answer is a draft or a job, so that there is something to plan and to follow."""
+        asks = (IntentKind.APPROVE, IntentKind.CANCEL, IntentKind.SETTINGS, IntentKind.STATUS, IntentKind.HELP)
+        return self.intent.kind not in asks
+
+
 class Conversation:
     """What people say to a studio, channel by channel."""
 
@@ -31,39 +84,57 @@ class Conversation:
     async def talk(self, wish: Wish, on_planning: OnPlanning = quietly) -> Reply:
         """A message as a person writes it, in its context. What it wants filmed becomes the channel's draft, which the
         next messages change, until one of them says "film it"."""
+        turn = await self.hear(wish, ChannelDesk(self._studio.channels, wish.channel))
+        return await self.answer(turn, on_planning)
+
+    async def hear(self, wish: Wish, desk: Desk) -> Turn:
+        """What a message wants, in its context."""
         request, notes = await asyncio.to_thread(self._studio.request, wish)
-        context = self._context(wish)
-        intent = await self._studio.reader.understand(request, context)
+        context = self._context(wish, desk)
+        return Turn(wish, desk, request, await self._studio.reader.understand(request, context), context, notes)
+
+    async def answer(self, turn: Turn, on_planning: OnPlanning = quietly) -> Reply:
+        """What is answered, and done."""
+        wish, intent, context = turn.wish, turn.intent, turn.context
         match intent.kind:
             case IntentKind.APPROVE:
-                return self._film_draft(wish)
+                return self.film_draft(wish, turn.desk)
             case IntentKind.CANCEL:
-                return Reply((self._cancel(wish, intent, context),))
+                return Reply((self._cancel(turn),))
             case IntentKind.SETTINGS if intent.wishes != Wishes():
                 return Reply(self._remember(wish.channel, intent.wishes))
             case IntentKind.STATUS | IntentKind.SETTINGS | IntentKind.HELP:
                 return Reply(answer(intent, self._facts(wish.channel)))
-        proposal = await self._studio.propose(wish, request, intent, context, on_planning)
+        proposal = await self._studio.propose(wish, turn.request, intent, context, on_planning)
+        proposal = replace(proposal, notes=(*turn.notes, *proposal.notes))
         if intent.kind is IntentKind.ANOTHER_TAKE and context.take:
-            return Reply((*notes, *proposal.notes), job=self._studio.submit(proposal))
-        self._studio.channels.keep_draft(wish.channel, proposal.draft)
-        return Reply((*notes, *proposal.notes), proposal)
+            return Reply(proposal.notes, job=self._studio.submit(proposal))
+        turn.desk.keep(proposal.draft)
+        return Reply(proposal.notes, proposal)
 
-    def _context(self, wish: Wish) -> Context:
+    def _context(self, wish: Wish, desk: Desk) -> Context:
         """What a message stands beside."""
         replied = self._studio.takes.get(wish.take) if wish.take is not None else None
-        return Context(replied, self._studio.takes.last(wish.channel), self._studio.channels.draft(wish.channel))
+        return Context(replied, self._studio.takes.last(wish.channel), desk.draft())
 
-    def _film_draft(self, wish: Wish) -> Reply:
-        draft = self._studio.channels.take_draft(wish.channel)
+    def film_draft(self, wish: Wish, desk: Desk) -> Reply:
+        """Film what is discussed."""
+        draft = desk.take()
         if draft is None:
             raise UserError("There is no draft to film any more.")
-        self._studio.media.require(draft.plan.media)
+        try:
+            if wish.policy:
+                self._studio.quota.require(wish.requester, wish.policy, draft.plan.new_seconds)
+            self._studio.media.require(draft.plan.media)
+        except UserError:
+            desk.keep(draft)  # for when there is room
+            raise
         job = self._studio.submit(Proposal(draft, self._studio.errand(wish, draft), ()))
         return Reply((f"Job {job.id} films it.",), job=job)
 
-    def _cancel(self, wish: Wish, intent: Intent, context: Context) -> str:
+    def _cancel(self, turn: Turn) -> str:
         """Cancels a job: the one that is named, or the person's newest here. With none, the draft is thrown away."""
+        wish, intent = turn.wish, turn.intent
         jobs = self._studio.jobs.queue(wish.channel)
         if intent.job is not None and intent.job not in {job.id for job in jobs}:
             raise UserError(f"There is no job {intent.job} to cancel in this channel.")
@@ -74,8 +145,8 @@ class Conversation:
         ]
         if own:
             return f"Job {self._studio.cancel(max(own)).id} is cancelled."
-        if context.draft:
-            self._studio.channels.keep_draft(wish.channel, None)
+        if turn.context.draft:
+            turn.desk.keep(None)
             return "The draft is thrown away."
         return "There is nothing of yours to cancel here."
 

@@ -13,6 +13,8 @@ from typing import Self
 
 from bot.crew import Crew
 from bot.intake import Intake
+from bot.pace import Pace
+from bot.quota import Quota
 from bot.settings import BotSettings
 from bot.wish import Wish, checked_keep_frames, checked_seed, checked_size
 from planner.agent import ModelReader, Reader, RuleReader
@@ -25,6 +27,7 @@ from planner.presets import Preset, find_preset
 from planner.settings import PlannerSettings, language_model
 from planner.wishes import Filming
 from planner.writer import ModelDirector
+from storage.cards import Cards, Manners, Seen
 from storage.channels import Channels
 from storage.colours import main_colours
 from storage.database import Database
@@ -88,6 +91,11 @@ class Studio:
         self.media = Media(settings.media)
         self.workers = Workers(database)
         self.channels = Channels(database)
+        self.cards = Cards(database)
+        self.seen = Seen(database)
+        self.manners = Manners(database)
+        self.pace = Pace(self.jobs, self.takes)
+        self.quota = Quota(self.jobs, self.takes, self.pace)
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
         self._director = Director()
@@ -181,6 +189,8 @@ class Studio:
         if wish.timing:
             plan = plan.model_copy(update={"timing": Timing(wish.timing)})
         self._require_length(plan.new_seconds)
+        if wish.policy:
+            self.quota.require(wish.requester, wish.policy, plan.new_seconds)
         self.media.require(plan.media)
         words = " ".join(window.prompt for window in plan.windows)
         self.moderator.require(Case(words, wish.channel, wish.requester))

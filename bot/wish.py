@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.schema import Seed, Size, UserError
+from storage.schema import Policy, Seed, Size, UserError
 from storage.sizes import GRID, LONGEST_ASPECT
 
 SHORTEST_SIDE, LONGEST_SIDE = 64, 1920  # pixels that a person may ask for
@@ -27,6 +27,7 @@ class Wish:
     timing: str | None = None  # None: as the film that is continued, or as text
     take: int | None = None  # the take that is answered; None is the channel's last one
     message: str | None = None
+    policy: Policy | None = None  # what holds where the wish was made; None has no limits but the studio's
 
 
 def checked_seed(seed: int) -> Seed:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from storage.renders import segment_name
 from storage.schema import MediaId, Plan
 
 
@@ -86,7 +87,7 @@ class WorkFolder:
 
     def segment(self, number: int) -> Path:
         """The frames of window `number` of the plan, from 1."""
-        return self.root / f"window-{number:03}.mp4"
+        return self.root / segment_name(number)
 
     def has(self, number: int) -> bool:
         """Whether window `number` was finished, by this render or by one that was killed."""

@@ -20,11 +20,6 @@ class EngineSettings(StorageSettings):
     poll_seconds: Annotated[float, Field(gt=0)] = 0.5
 
     @property
-    def renders(self) -> Path:
-        """Work folders of unfinished jobs, one each: finished windows outlive a crash there."""
-        return self.data_dir / "renders"
-
-    @property
     def embeddings(self) -> Path:
         """What the text encoder made of texts before."""
         return self.data_dir / "embeddings"

@@ -24,6 +24,7 @@ from engine.settings import EngineSettings
 from storage.database import Database
 from storage.jobs import Fenced, Jobs
 from storage.media import Media
+from storage.renders import render_folder
 from storage.schema import Film, Job, JobState, Plan, Progress, Stage, UserError
 from storage.workers import Workers
 
@@ -157,7 +158,7 @@ class Worker:
         self.media.sweep(older_than=SWEEP_SECONDS)
 
     def _folder(self, job: int) -> Path:
-        return self.settings.renders / str(job)
+        return render_folder(self.settings.renders, job)
 
     def _sign_in(self) -> None:
         self.workers.sign_in(self.name, self.settings.lease_seconds)

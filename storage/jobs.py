@@ -23,6 +23,13 @@ from storage.takes import insert_take, require_take
 MAX_ATTEMPTS = 3  # after this many failures a job has failed; an attempt that was released is none
 
 _HELD = "id = :job AND attempts = :attempt AND state = 'running'"
+_TURNS = """
+    SELECT id, row_number() OVER (ORDER BY turn, last, id) AS place FROM (
+        SELECT id, row_number() OVER (PARTITION BY requester ORDER BY id) AS turn,
+            coalesce((SELECT max(started_ms) FROM jobs AS past WHERE past.requester = waiting.requester), 0) AS last
+        FROM jobs AS waiting WHERE state = 'queued'
+    )
+"""
 _MAY_RETRY = f"attempts - releases < {MAX_ATTEMPTS}"
 
 
@@ -31,7 +38,11 @@ class Fenced(Exception):
 
 
 class Jobs:
-    """The job table. `now` is the clock, in seconds since 1970."""
+    """The job table. `now` is the clock, in seconds since 1970.
+
+    People take turns: everybody's oldest job comes before anybody's second one, and who was filmed for last waits
+    longest.
+    """
 
     def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -40,7 +51,7 @@ class Jobs:
     # ---- for who wants a film ----
 
     def enqueue(self, plan: Plan, errand: Errand) -> Job:
-        """Put a plan at the end of the queue. Another take of another take counts as one of the first take."""
+        """Queue a plan. Another take of another take counts as one of the first take."""
         with self._database.write() as db:
             if errand.parent is not None:
                 require_take(db, errand.parent)
@@ -80,7 +91,8 @@ class Jobs:
     def queue(self, channel: str | None = None) -> list[Job]:
         """Jobs that are running or queued, those in work first, then in the order in which they will be claimed."""
         where = "state IN ('queued', 'running')" + (" AND channel = :channel" if channel is not None else "")
-        return self._select(f"WHERE {where} ORDER BY state = 'queued', id", {"channel": channel})
+        turns = f"LEFT JOIN ({_TURNS}) AS turns USING (id) WHERE {where} ORDER BY state = 'queued', place, id"
+        return self._select(turns, {"channel": channel})
 
     def recent(self, channel: str | None = None, state: JobState | None = None, limit: int = 20) -> list[Job]:
         """The newest jobs, newest first: all, or those of a channel, in a state, or both."""
@@ -91,10 +103,7 @@ class Jobs:
 
     def position(self, job: int) -> int | None:
         """Place of a job in the queue: 1 is claimed next, None is not queued."""
-        sql = """
-            SELECT (SELECT count(*) FROM jobs WHERE state = 'queued' AND id <= :job) AS position
-            FROM jobs WHERE id = :job AND state = 'queued'
-        """
+        sql = f"SELECT place AS position FROM ({_TURNS}) WHERE id = :job"
         rows = self._database.rows(sql, {"job": job})
         return int(rows[0]["position"]) if rows else None
 
@@ -107,12 +116,12 @@ class Jobs:
     # ---- for workers ----
 
     def claim(self, worker: str, lease_seconds: float) -> Job | None:
-        """Take the oldest queued job, or None. A job whose worker let its lease run out is queued again, or failed."""
+        """Take the job whose turn it is, or None. One whose worker let its lease run out is queued again, or failed."""
         now = self._milliseconds()
-        sql = """
+        sql = f"""
             UPDATE jobs SET state = 'running', attempts = attempts + 1, worker = :worker, lease_ms = :lease,
                 progress = NULL, started_ms = :now
-            WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING *
+            WHERE id = (SELECT id FROM ({_TURNS}) ORDER BY place LIMIT 1) RETURNING *
         """
         with self._database.write() as db:
             self._recover_lost(db, now)
@@ -205,7 +214,7 @@ class Jobs:
         db.execute(sql, values | {"text": text})
 
     def _select(self, where: str, parameters: Parameters) -> list[Job]:
-        return [_job(row) for row in self._database.rows(f"SELECT * FROM jobs {where}", parameters)]
+        return [_job(row) for row in self._database.rows(f"SELECT jobs.* FROM jobs {where}", parameters)]
 
     def _milliseconds(self) -> int:
         return to_milliseconds(self._now())

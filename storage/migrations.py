@@ -106,3 +106,36 @@ def m002_workers(db: sqlite_utils.Database) -> None:
 def m003_channels(db: sqlite_utils.Database) -> None:
     """What is being talked about, for storage.channels: JSON of the schema's Draft and Wishes."""
     db.execute("CREATE TABLE channels (channel TEXT PRIMARY KEY, draft TEXT, taken TEXT, wishes TEXT) STRICT")
+
+
+@steps()
+def m004_cards(db: sqlite_utils.Database) -> None:
+    """What a chat shows and was told, for storage.cards: drafts and manners are JSON of the schema's models."""
+    db.execute("ALTER TABLE jobs ADD COLUMN requester TEXT GENERATED ALWAYS AS (errand ->> '$.requester') VIRTUAL")
+    db.execute("CREATE INDEX jobs_by_requester ON jobs (requester, started_ms)")
+    db.execute("""
+        CREATE TABLE cards (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            place TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            asker TEXT NOT NULL,
+            asked TEXT NOT NULL,
+            words TEXT NOT NULL,
+            locale TEXT NOT NULL,
+            message TEXT UNIQUE,
+            draft TEXT,
+            taken TEXT,
+            job INTEGER REFERENCES jobs (id),
+            take_message TEXT,
+            windows_posted INTEGER NOT NULL DEFAULT 0,
+            closed INTEGER NOT NULL DEFAULT 0,
+            opened_ms INTEGER NOT NULL
+        ) STRICT
+    """)
+    db.execute("CREATE INDEX cards_by_job ON cards (job) WHERE job IS NOT NULL")
+    db.execute("CREATE INDEX cards_open ON cards (closed) WHERE closed = 0")
+    db.execute("CREATE INDEX cards_by_asker ON cards (channel, asker)")
+    db.execute("CREATE TABLE seen (event TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT")
+    db.execute("CREATE INDEX seen_by_age ON seen (at_ms)")
+    db.execute("CREATE TABLE read_marks (channel TEXT PRIMARY KEY, message INTEGER NOT NULL) STRICT")
+    db.execute("CREATE TABLE manners (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")

@@ -26,6 +26,11 @@ class StorageSettings(BaseSettings):
         """The content-addressed media store."""
         return self.data_dir / "media"
 
+    @property
+    def renders(self) -> Path:
+        """The work folders of renders, by job."""
+        return self.data_dir / "renders"
+
 
 Settings = TypeVar("Settings", bound=StorageSettings)
 

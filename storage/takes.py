@@ -5,10 +5,11 @@ A take is made by Jobs.finish and never changes. Its plan and errand are its job
 """
 
 from collections import defaultdict
+from datetime import datetime
 
 import sqlite_utils
 
-from storage.database import Database, Parameters, Row, first_row, to_datetime
+from storage.database import Database, Parameters, Row, first_row, to_datetime, to_milliseconds
 from storage.schema import Errand, Film, Job, Plan, Take, UserError
 
 _SELECT = "SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job"
@@ -35,6 +36,21 @@ class Takes:
     def last(self, channel: str) -> Take | None:
         """The newest take of a channel."""
         return next(iter(self.history(channel, limit=1)), None)
+
+    def made_for(self, person: str, since: datetime) -> list[Take]:
+        """The takes that a person asked for and got since a time, oldest first."""
+        where = "WHERE jobs.requester = :person AND takes.created_ms >= :since ORDER BY takes.id"
+        return self._select(where, {"person": person, "since": to_milliseconds(since.timestamp())})
+
+    def like(self, plan: Plan, limit: int) -> list[Take]:
+        """The newest takes whose windows cost as much as those of a plan: same model, size and sampling."""
+        where = """
+            WHERE jobs.plan ->> '$.model' = :model AND jobs.plan -> '$.size' = json(:size)
+                AND jobs.plan -> '$.sampling' = json(:sampling)
+            ORDER BY takes.id DESC LIMIT :limit
+        """
+        values = {"model": plan.model, "size": plan.size.model_dump_json(), "sampling": plan.sampling.model_dump_json()}
+        return self._select(where, {**values, "limit": limit})
 
     def parent(self, take: Take) -> Take | None:
         """The take that this one continues."""

@@ -4,6 +4,7 @@ Everything that crosses a process, a disk or a language model is one of these. A
 same video. Identities, states and times belong to Job and Take.
 """
 
+from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
 from storage.schema.plan import BeatSpan, ContinueTake, ContinueVideo, Lora, Plan, Source, StartImage, Timing, Window
 from storage.schema.request import Clip, Image, Intent, IntentKind, Request, Size, Wishes
@@ -26,6 +27,7 @@ __all__ = [
     "NAG",
     "Beat",
     "BeatSpan",
+    "Card",
     "Clip",
     "ContinueTake",
     "ContinueVideo",
@@ -43,8 +45,10 @@ __all__ = [
     "Lora",
     "MagCacheSettings",
     "MediaId",
+    "Person",
     "Phase",
     "Plan",
+    "Policy",
     "Progress",
     "Request",
     "Sampling",
@@ -57,6 +61,7 @@ __all__ = [
     "StartImage",
     "Storyboard",
     "StoryboardWindow",
+    "Style",
     "Take",
     "Timing",
     "UserError",

@@ -1,0 +1,165 @@
+"""Cards and what they need: which events were seen already, what servers and people want."""
+
+import time
+from collections.abc import Callable
+
+from storage.database import Database, Row, first_row, to_datetime, to_milliseconds
+from storage.schema import Card, Draft, Person, Policy
+
+_CHANGING = ("message", "job", "take_message", "windows_posted", "closed")
+
+
+class Cards:
+    """The cards of every channel. `now` is the clock, in seconds since 1970."""
+
+    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._now = now
+
+    def open(self, card: Card) -> Card:
+        """Keep a new card; its number and time are given here."""
+        values = card.model_dump(include={"place", "channel", "asker", "asked", "words", "locale"})
+        sql = """
+            INSERT INTO cards (place, channel, asker, asked, words, locale, draft, job, opened_ms)
+            VALUES (:place, :channel, :asker, :asked, :words, :locale, :draft, :job, :now) RETURNING *
+        """
+        more = {"draft": _json(card.draft), "job": card.job, "now": to_milliseconds(self._now())}
+        with self._database.write() as db:
+            row = first_row(db, sql, values | more)
+        assert row is not None
+        return _card(row)
+
+    def change(self, card: int, **values: str | int | None) -> Card:
+        """Note what became of a card: its message, job, take_message, windows_posted or closed."""
+        assert values.keys() <= set(_CHANGING), values
+        sets = ", ".join(f"{name} = :{name}" for name in values)
+        with self._database.write() as db:
+            row = first_row(db, f"UPDATE cards SET {sets} WHERE id = :card RETURNING *", {"card": card, **values})
+        assert row is not None, f"there is no card {card}"
+        return _card(row)
+
+    def propose(self, card: int, draft: Draft | None) -> Card:
+        """Show a draft on a card, or none any more."""
+        with self._database.write() as db:
+            row = first_row(
+                db,
+                "UPDATE cards SET draft = :draft WHERE id = :card RETURNING *",
+                {"card": card, "draft": _json(draft)},
+            )
+        assert row is not None, f"there is no card {card}"
+        return _card(row)
+
+    def take_draft(self, card: int) -> Draft | None:
+        """The draft of a card, which is then no longer discussed. Of two that ask at once, one gets it."""
+        sql = """
+            UPDATE cards SET draft = NULL, taken = draft WHERE id = :card AND draft IS NOT NULL AND NOT closed
+            RETURNING taken
+        """
+        with self._database.write() as db:
+            row = first_row(db, sql, {"card": card})
+        return Draft.model_validate_json(row["taken"]) if row else None
+
+    def get(self, card: int) -> Card | None:
+        """The card of this number; None if it was never there, or is forgotten."""
+        return self._one("id = :value", card)
+
+    def by_message(self, message: str) -> Card | None:
+        """The card that a message shows."""
+        return self._one("message = :value", message)
+
+    def by_job(self, job: int) -> Card | None:
+        """The card that follows a job."""
+        return self._one("job = :value", job)
+
+    def discussed(self, channel: str, asker: str) -> Card | None:
+        """A person's newest card in a channel that shows a draft."""
+        where = "channel = :channel AND asker = :asker AND draft IS NOT NULL AND NOT closed"
+        return self._first(where, {"channel": channel, "asker": asker})
+
+    def open_cards(self) -> list[Card]:
+        """Cards that may still change, oldest first."""
+        return [_card(row) for row in self._database.rows("SELECT * FROM cards WHERE NOT closed ORDER BY id", {})]
+
+    def _one(self, where: str, value: str | int) -> Card | None:
+        return self._first(where, {"value": value})
+
+    def _first(self, where: str, values: dict[str, str | int]) -> Card | None:
+        rows = self._database.rows(f"SELECT * FROM cards WHERE {where} ORDER BY id DESC LIMIT 1", values)
+        return _card(rows[0]) if rows else None
+
+
+class Seen:
+    """Events that were answered, so that a repeated one is not answered twice, and how far each channel was read."""
+
+    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._now = now
+
+    def first(self, event: str) -> bool:
+        """Whether an event is met for the first time; of two that ask at once, one is told so."""
+        with self._database.write() as db:
+            values = {"event": event, "now": to_milliseconds(self._now())}
+            sql = "INSERT INTO seen (event, at_ms) VALUES (:event, :now) ON CONFLICT DO NOTHING"
+            return db.execute(sql, values).rowcount == 1
+
+    def forget(self, older_than: float) -> None:
+        """Forget events that are older than so many seconds."""
+        with self._database.write() as db:
+            db.execute("DELETE FROM seen WHERE at_ms < :then", {"then": to_milliseconds(self._now() - older_than)})
+
+    def read(self, channel: str, message: int) -> None:
+        """A channel was read up to this message."""
+        sql = """
+            INSERT INTO read_marks (channel, message) VALUES (:channel, :message)
+            ON CONFLICT (channel) DO UPDATE SET message = max(message, excluded.message)
+        """
+        with self._database.write() as db:
+            db.execute(sql, {"channel": channel, "message": message})
+
+    def marks(self) -> dict[str, int]:
+        """For every channel in which we were spoken to, the newest message that was read."""
+        return {row["channel"]: row["message"] for row in self._database.rows("SELECT * FROM read_marks", {})}
+
+
+class Manners:
+    """What servers and people want."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def policy(self, place: str) -> Policy:
+        """What the owners of a server allow."""
+        text = self._text("place:" + place)
+        return Policy.model_validate_json(text) if text else Policy()
+
+    def keep_policy(self, place: str, policy: Policy) -> None:
+        """Allow this from now on."""
+        self._keep("place:" + place, policy.model_dump_json())
+
+    def person(self, person: str) -> Person:
+        """What a person wants."""
+        text = self._text("person:" + person)
+        return Person.model_validate_json(text) if text else Person()
+
+    def keep_person(self, person: str, wants: Person) -> None:
+        """Remember what a person wants."""
+        self._keep("person:" + person, wants.model_dump_json())
+
+    def _text(self, key: str) -> str | None:
+        rows = self._database.rows("SELECT value FROM manners WHERE key = :key", {"key": key})
+        return rows[0]["value"] if rows else None
+
+    def _keep(self, key: str, value: str) -> None:
+        sql = "INSERT INTO manners (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value"
+        with self._database.write() as db:
+            db.execute(sql, {"key": key, "value": value})
+
+
+def _json(draft: Draft | None) -> str | None:
+    return draft.model_dump_json() if draft else None
+
+
+def _card(row: Row) -> Card:
+    fields = {name: row[name] for name in Card.model_fields if name not in ("draft", "opened")}
+    draft = Draft.model_validate_json(row["draft"]) if row["draft"] else None
+    return Card.model_validate({**fields, "draft": draft, "opened": to_datetime(row["opened_ms"])})
