@@ -49,8 +49,8 @@ class Quota:
         used = self.used_minutes(person)
         if used + new_seconds / 60 > policy.minutes_per_day:
             raise UserError(
-                f"You had {used:.1f} minutes of film in the last 24 hours; the limit is {policy.minutes_per_day:g}, and "
-                f"this one has {new_seconds / 60:.1f}. It frees up as those get older."
+                f"You had {used:.1f} minutes of film in the last 24 hours; the limit is {policy.minutes_per_day:g}, "
+                f"and this one has {new_seconds / 60:.1f}. It frees up as those get older."
             )
 
 

@@ -155,6 +155,10 @@ class Studio:
                 self._crew.ensure()
                 time.sleep(WATCH_SECONDS)
 
+    def ensure_worker(self) -> None:
+        """Start a worker unless one lives; WorkerFailed if none stays alive."""
+        self._crew.ensure()
+
     def cancel(self, job: int) -> Job:
         """Cancel a job that is queued or running."""
         return self.jobs.cancel(job)

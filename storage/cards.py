@@ -102,6 +102,11 @@ class Seen:
             sql = "INSERT INTO seen (event, at_ms) VALUES (:event, :now) ON CONFLICT DO NOTHING"
             return db.execute(sql, values).rowcount == 1
 
+    def unsee(self, event: str) -> None:
+        """Answer an event anew."""
+        with self._database.write() as db:
+            db.execute("DELETE FROM seen WHERE event = :event", {"event": event})
+
     def forget(self, older_than: float) -> None:
         """Forget events that are older than so many seconds."""
         with self._database.write() as db:
@@ -144,6 +149,14 @@ class Manners:
     def keep_person(self, person: str, wants: Person) -> None:
         """Remember what a person wants."""
         self._keep("person:" + person, wants.model_dump_json())
+
+    def note(self, key: str) -> str | None:
+        """Something small that the bot itself remembers."""
+        return self._text("note:" + key)
+
+    def keep_note(self, key: str, value: str) -> None:
+        """Remember something small."""
+        self._keep("note:" + key, value)
 
     def _text(self, key: str) -> str | None:
         rows = self._database.rows("SELECT value FROM manners WHERE key = :key", {"key": key})

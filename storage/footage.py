@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from itertools import islice
 from math import floor
 from pathlib import Path
@@ -145,6 +146,15 @@ def read_tail(path: Path, frames: int = 9, keep_frames: int | None = None, size:
 def poster(video: Path, out: Path) -> None:
     """Save the first frame as a picture, of the kind that `out`'s suffix says."""
     Image.fromarray(next(read_frames(video))).save(out)
+
+
+def last_frame(video: Path, longest_side: int = 640) -> bytes:
+    """The last frame as a JPEG, no larger than `longest_side` pixels."""
+    picture = Image.fromarray(read_tail(video, 1)[0])
+    picture.thumbnail((longest_side, longest_side))
+    jpeg = BytesIO()
+    picture.save(jpeg, "JPEG", quality=85)
+    return jpeg.getvalue()
 
 
 @contextmanager

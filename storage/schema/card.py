@@ -12,8 +12,8 @@ from storage.schema.value import Value
 class Card(Value):
     """The message in which a request can be followed, from the first word to the take. One a request.
 
-    `place` is the server ("" in a direct message) and `channel` what the takes are filed under; `asked` is the message
-    that asked ("" for a command), `message` the one that shows the card (None until it is sent).
+    `place` is the server ("" in a direct message) and `channel` what the takes are filed under; `asked` names the event
+    that asked, like "message:123"; `message` is the one that shows the card (None until it is sent).
     """
 
     id: int

@@ -1,0 +1,87 @@
+"""Buttons that outlive a restart: what they do and to what is in their custom id, the rest is in storage."""
+
+import re
+from typing import Self
+
+import discord
+
+from bot.discord.texts import say
+
+STYLES = {
+    "film": discord.ButtonStyle.success,
+    "continue": discord.ButtonStyle.primary,
+    "cancel": discord.ButtonStyle.danger,
+    "delete": discord.ButtonStyle.danger,
+}
+EMOJI = {"again": "🔁", "continue": "▶️", "details": "ℹ️", "delete": "🗑️", "film": "🎬", "edit": "✏️", "cancel": "✖️"}
+
+
+def _button(kind: str, act: str, number: int, locale: str) -> discord.ui.Button[discord.ui.View]:
+    return discord.ui.Button(
+        label=say(locale, f"button.{act}"),
+        style=STYLES.get(act, discord.ButtonStyle.secondary),
+        emoji=EMOJI.get(act),
+        custom_id=f"longtake:{kind}:{act}:{number}",
+    )
+
+
+class CardButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=r"longtake:card:(?P<act>[a-z]+):(?P<number>\d+)",
+):
+    """Something to do with a card."""
+
+    def __init__(self, act: str, number: int, item: discord.ui.Button[discord.ui.View]) -> None:
+        super().__init__(item)
+        self.act, self.number = act, number
+
+    @classmethod
+    def labelled(cls, act: str, number: int, locale: str) -> Self:
+        """The button of a card."""
+        return cls(act, number, _button("card", act, number, locale))
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        _: discord.Interaction,
+        item: discord.ui.Item[discord.ui.View],
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """A button that somebody pressed, of a message of any age."""
+        return cls(match["act"], int(match["number"]), item)  # type: ignore[arg-type]
+
+    async def callback(self, interaction: discord.Interaction) -> None:
+        """Hand over to who knows what to do."""
+        await interaction.client.pressed_card(interaction, self.act, self.number)  # type: ignore[attr-defined]
+
+
+class TakeButton(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
+    template=r"longtake:take:(?P<act>[a-z]+):(?P<number>\d+)",
+):
+    """Something to do with a take."""
+
+    def __init__(self, act: str, number: int, item: discord.ui.Button[discord.ui.View]) -> None:
+        super().__init__(item)
+        self.act, self.number = act, number
+
+    @classmethod
+    def labelled(cls, act: str, number: int, locale: str) -> Self:
+        """The button of a take."""
+        return cls(act, number, _button("take", act, number, locale))
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        _: discord.Interaction,
+        item: discord.ui.Item[discord.ui.View],
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """A button that somebody pressed, of a message of any age."""
+        return cls(match["act"], int(match["number"]), item)  # type: ignore[arg-type]
+
+    async def callback(self, interaction: discord.Interaction) -> None:
+        """Hand over to who knows what to do."""
+        await interaction.client.pressed_take(interaction, self.act, self.number)  # type: ignore[attr-defined]

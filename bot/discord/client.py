@@ -1,0 +1,207 @@
+"""The bot in Discord: what happens there is translated to an Ask, and the front desk does the rest."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import tasks
+
+from bot.discord import commands
+from bot.discord.answering import LONGEST, sentence_of
+from bot.discord.ask import Ask
+from bot.discord.board import Board
+from bot.discord.buttons import CardButton, TakeButton
+from bot.discord.front import Front
+from bot.discord.presses import press_card, press_take
+from bot.discord.reactions import ACTS, react
+from bot.discord.settings import DiscordSettings
+from bot.discord.texts import say
+from bot.studio import Studio
+from storage.schema import Card
+
+log = logging.getLogger(__name__)
+WATCH_SECONDS = 1.0
+REMEMBER_SECONDS = timedelta(days=7).total_seconds()  # events; Discord repeats none that is older
+
+
+class LongtakeClient(discord.Client):
+    """One a process. Everything that must outlive it is in storage."""
+
+    def __init__(self, studio: Studio, settings: DiscordSettings) -> None:
+        intents = discord.Intents(guilds=True, messages=True, reactions=True)
+        intents.message_content = settings.discord_message_content
+        super().__init__(
+            intents=intents,
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_ratelimit_timeout=30.0,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+        )
+        self.studio = studio
+        self.settings = settings
+        self.board = Board(self, studio, settings)
+        self.front = Front(studio, settings, self.board)
+        self.tree = app_commands.CommandTree(self)
+        self._work: set[asyncio.Task[None]] = set()
+
+    async def setup_hook(self) -> None:
+        """Once, before the first event."""
+        self.add_dynamic_items(CardButton, TakeButton)
+        await commands.install(self)
+        self.watching.start()
+
+    async def close(self) -> None:
+        """End in order: nothing new is followed, and what is open says that it goes on."""
+        self.watching.cancel()
+        await super().close()
+
+    @tasks.loop(seconds=WATCH_SECONDS)
+    async def watching(self) -> None:
+        """Keep the cards true."""
+        try:
+            await self.board.watch()
+        except Exception:  # the outermost place: one bad turn must not end the watch
+            log.exception("a turn of the watch failed")
+
+    # ---- events ----
+
+    async def on_ready(self) -> None:
+        """May come many times. What was missed is looked for."""
+        self.do(self._catch_up())
+
+    async def on_message(self, message: discord.Message) -> None:
+        """Somebody wrote something."""
+        if self.addressed(message):
+            await self.heard(message)
+
+    async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
+        """Somebody reacted."""
+        if payload.user_id != self.application_id and payload.emoji.name in ACTS:
+            await react(self, payload)
+
+    async def on_error(self, event_method: str, /, *_: Any, **__: Any) -> None:
+        """What an event did wrong goes to the log, whole."""
+        log.exception("the event %s failed", event_method)
+
+    async def pressed_card(self, interaction: discord.Interaction, act: str, card: int) -> None:
+        """A button of a card."""
+        await press_card(self, interaction, act, card)
+
+    async def pressed_take(self, interaction: discord.Interaction, act: str, take: int) -> None:
+        """A button of a take."""
+        await press_take(self, interaction, act, take)
+
+    # ---- talk ----
+
+    def addressed(self, message: discord.Message) -> bool:
+        """Whether a message speaks to us: in a direct message, by our name, or as an answer to us."""
+        if message.author.bot or message.is_system() or self.user is None:
+            return False
+        guild = message.guild
+        if guild and self.settings.servers and guild.id not in self.settings.servers:
+            return False
+        if guild is None or self.user in message.mentions:
+            return True
+        if any(role.tags and role.tags.bot_id == self.user.id for role in message.role_mentions):
+            return True
+        answered = message.reference and message.reference.resolved
+        return isinstance(answered, discord.Message) and answered.author.id == self.user.id and bool(message.content)
+
+    async def heard(self, message: discord.Message) -> None:
+        """A message to us, once."""
+        if not self.studio.seen.first(f"message:{message.id}"):
+            return
+        self.studio.seen.read(str(message.channel.id), message.id)
+        ask = self.ask_of_message(message)
+        try:
+            lines = await self.front.hear(ask)
+        except Exception as error:  # noqa: BLE001 - the outermost place: whatever one message does, the next one is heard
+            lines = (sentence_of(error, ask.locale),)
+        if lines:
+            await self.answer(message, "\n".join(lines))
+
+    def ask_of_message(self, message: discord.Message) -> Ask:
+        """A message as what it asks. Pictures of a message that it answers count, unless that one is ours."""
+        assert self.user is not None
+        attachments = list(message.attachments)
+        answered = message.reference.resolved if message.reference else None
+        if isinstance(answered, discord.Message) and answered.author.id != self.user.id:
+            attachments += [a for a in answered.attachments if (a.content_type or "").startswith("image/")]
+        guild = message.guild
+        names = [self.user.id, *(role.id for role in message.role_mentions if role.tags and role.tags.bot_id)]
+        text = re.sub(rf"<@[!&]?(?:{'|'.join(map(str, names))})>", " ", message.content)
+        return Ask(
+            event=f"message:{message.id}",
+            channel=message.channel,  # type: ignore[arg-type]
+            asker=message.author,
+            text=re.sub(r"[ \t]+", " ", text).strip(),
+            attachments=tuple(attachments),
+            message=message.id,
+            replied=message.reference.message_id if message.reference else None,
+            locale=str(guild.preferred_locale) if guild else "en-US",
+        )
+
+    async def answer(self, message: discord.Message, text: str) -> None:
+        """Sentences below a message; by direct message where we may not write."""
+        try:
+            await message.reply(text[:LONGEST], mention_author=False)
+        except discord.Forbidden:
+            try:
+                await message.author.send(say("en", "error.may_not_post"))
+            except discord.Forbidden:
+                log.info("message %d cannot be answered", message.id)
+        except discord.NotFound:
+            await message.channel.send(text[:LONGEST])
+
+    # ---- after a gap ----
+
+    async def _catch_up(self) -> None:
+        """What was asked while we were away, and plans that we were at when we ended."""
+        await asyncio.to_thread(self.studio.seen.forget, REMEMBER_SECONDS)
+        for card in await asyncio.to_thread(self.studio.cards.open_cards):
+            if card.job is None and card.draft is None and not self.board.knows(card.id):
+                await self._ask_again(card)
+        for channel, mark in self.studio.seen.marks().items():
+            await self._read_on(int(channel), mark)
+
+    async def _ask_again(self, card: Card) -> None:
+        """A request that was being planned is heard again, if its words can still be read."""
+        channel = await self.board.channel(card)
+        kind, _, number = card.asked.partition(":")
+        if channel is not None and kind == "message":
+            try:
+                message = await channel.fetch_message(int(number))
+            except (discord.NotFound, discord.Forbidden):
+                pass
+            else:
+                await self.board.forget(card)
+                self.do(self._hear_again(message))
+                return
+        await self.board.fail(card.id, say(card.locale, "error.restarted"))
+
+    async def _hear_again(self, message: discord.Message) -> None:
+        self.studio.seen.unsee(f"message:{message.id}")
+        await self.heard(message)
+
+    async def _read_on(self, channel: int, mark: int) -> None:
+        place = self.get_channel(channel)
+        if not isinstance(place, discord.abc.Messageable) or not self.settings.discord_catch_up:
+            return
+        after = discord.Object(mark)
+        try:
+            missed = [m async for m in place.history(limit=self.settings.discord_catch_up, after=after)]
+        except (discord.Forbidden, discord.NotFound):
+            return
+        for message in missed:
+            await self.on_message(message)
+
+    def do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Something that nobody waits for."""
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)

@@ -1,0 +1,50 @@
+"""The finished film in the channel: small enough for it, once, whatever happens in between."""
+
+import asyncio
+import contextlib
+import logging
+
+import discord
+
+from bot.discord.keys import channel_of
+from bot.discord.settings import DiscordSettings
+from bot.discord.take_view import film_name, take_text, take_view
+from bot.discord.texts import say
+from bot.studio import Studio
+from storage.schema import Card, Job, Take
+
+log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Posts takes."""
+
+    def __init__(self, client: discord.Client, studio: Studio, settings: DiscordSettings) -> None:
+        self._client = client
+        self._studio = studio
+        self._settings = settings
+
+    async def hand_over(self, card: Card, job: Job) -> None:
+        """Post the take of a card's job, and note which message shows it."""
+        assert job.take is not None
+        take = await asyncio.to_thread(self._studio.takes.get, job.take)
+        channel = await channel_of(self._client, card.channel)
+        video = self._studio.media.path(take.film.video)
+        message = await channel.send(  # type: ignore[union-attr]
+            take_text(take, card.locale), file=discord.File(video, film_name(take)), view=take_view(take, card.locale)
+        )
+        self._studio.takes.post(take.id, str(message.id))
+        self._studio.cards.change(card.id, take_message=str(message.id))
+
+    async def send_to(self, person: discord.User | discord.Member, take: Take, locale: str) -> None:
+        """Send a take by direct message."""
+        video = self._studio.media.path(take.film.video)
+        await person.send(say(locale, "sent.by_dm", take=take.id), file=discord.File(video, film_name(take)))
+
+    async def remove(self, take: Take) -> None:
+        """Delete the messages that show a take."""
+        channel = await channel_of(self._client, take.errand.channel)
+        for message in self._studio.takes.messages(take.id):
+            if channel is not None:
+                with contextlib.suppress(discord.NotFound, discord.Forbidden):
+                    await channel.get_partial_message(int(message)).delete()

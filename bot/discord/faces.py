@@ -1,0 +1,153 @@
+"""What a card shows, as a value: computed from what is stored, and compared to know whether anything changed."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from bot.studio import Studio
+from storage.schema import Card, Job, JobState, Plan, Progress, Stage
+from storage.timeline import DROPPED_FRAMES, FPS, WINDOW_SECONDS, film_time
+
+
+class Phase(StrEnum):
+    """How far a request is."""
+
+    PLANNING = "planning"
+    DRAFT = "draft"  # the plan waits for a word
+    QUEUED = "queued"
+    RENDERING = "rendering"
+    JOINING = "joining"
+    UPLOADING = "uploading"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REPLACED = "replaced"  # by a newer card with the changed plan
+    PAUSED = "paused"  # the bot is being restarted
+
+
+@dataclass(frozen=True)
+class WindowFace:
+    """A window in a line: seconds of the film, what happens, and whether it is filmed."""
+
+    number: int
+    begins: float
+    ends: float
+    scene: str
+    beats: tuple[tuple[float, str], ...]  # seconds of the film, action
+    camera: str
+    done: bool = False
+    running: bool = False
+
+
+@dataclass(frozen=True)
+class CardFace:
+    """Everything that a card shows. `starts` and `ends` are Unix times, rounded so that a face changes rarely."""
+
+    card: int
+    phase: Phase
+    locale: str
+    asker: int  # Discord's number
+    words: str
+    job: int | None = None
+    title: str = ""
+    windows: tuple[WindowFace, ...] = ()
+    progress: Progress | None = None
+    position: int | None = None
+    ahead: int = 0
+    starts: int | None = None
+    ends: int | None = None
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    take: int | None = None
+    link: str = ""  # of the take's message
+    preview: int = 0  # number of the newest finished window of the plan, whose last frame is shown; 0 is none
+    elapsed: float | None = None
+
+
+def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace:
+    """The face of a card as things stand. Reads the database; call it in a thread."""
+    base = CardFace(
+        card=card.id,
+        phase=Phase.PLANNING,
+        locale=card.locale,
+        asker=int(card.asker.rpartition(":")[2]),
+        words=card.words,
+        notes=notes,
+    )
+    if card.job is not None:
+        return _of_job(studio, card, base, studio.jobs.get(card.job))
+    if card.draft is not None:
+        plan = card.draft.plan
+        return replace(base, phase=Phase.DRAFT, title=plan.storyboard.title, windows=windows_of(plan), seed=plan.seed)
+    return base
+
+
+def _of_job(studio: Studio, card: Card, base: CardFace, job: Job) -> CardFace:
+    filmed = [int(event.text) for event in studio.jobs.events(job.id) if event.kind == "window"]
+    estimate = studio.pace.estimate(job)
+    now = datetime.now(UTC).timestamp()
+    position = studio.jobs.position(job.id)
+    return replace(
+        base,
+        phase=_phase(card, job),
+        job=job.id,
+        title=job.plan.storyboard.title,
+        windows=windows_of(job.plan, frozenset(filmed), job.progress),
+        progress=job.progress,
+        position=position,
+        ahead=len(studio.jobs.queue()) - 1 if position is None else position - 1 + _running(studio),
+        starts=_moment(now, estimate.starts) if position else None,
+        ends=None if job.state.final else _moment(now, estimate.ends),
+        seed=job.plan.seed,
+        error=job.error or "",
+        take=job.take,
+        preview=max(filmed, default=0),
+        elapsed=(job.finished - job.started).total_seconds() if job.finished and job.started else None,
+    )
+
+
+def _phase(card: Card, job: Job) -> Phase:
+    match job.state:
+        case JobState.QUEUED:
+            return Phase.QUEUED
+        case JobState.RUNNING:
+            joining = job.progress and job.progress.stage is Stage.JOINING
+            return Phase.JOINING if joining else Phase.RENDERING
+        case JobState.DONE:
+            return Phase.DONE if card.take_message else Phase.UPLOADING
+        case JobState.FAILED:
+            return Phase.FAILED
+        case _:
+            return Phase.CANCELLED
+
+
+def windows_of(
+    plan: Plan, filmed: frozenset[int] = frozenset(), progress: Progress | None = None
+) -> tuple[WindowFace, ...]:
+    """The windows of a plan in seconds of the whole film. `filmed` counts the plan's windows from 1."""
+    faces = []
+    for index, window in enumerate(plan.storyboard.windows, start=1):
+        number = plan.source.head_windows + index
+        faces.append(
+            WindowFace(
+                number=number,
+                begins=film_time(number, 0.0 if number == 1 else DROPPED_FRAMES / FPS),
+                ends=film_time(number, WINDOW_SECONDS),
+                scene=window.scene,
+                beats=tuple((film_time(number, beat.seconds), beat.action) for beat in window.beats),
+                camera=window.camera,
+                done=index in filmed,
+                running=progress is not None and progress.window == index and index not in filmed,
+            )
+        )
+    return tuple(faces)
+
+
+def _running(studio: Studio) -> int:
+    return sum(job.state is JobState.RUNNING for job in studio.jobs.queue())
+
+
+def _moment(now: float, seconds: float | None) -> int | None:
+    """A Unix time some seconds ahead, to ten seconds: it is shown by the minute."""
+    return None if seconds is None else round((now + seconds) / 10) * 10

@@ -1,0 +1,44 @@
+"""How Discord's numbers are called in storage."""
+
+from typing import Protocol
+
+import discord
+
+PREFIX = "discord:"
+
+Place = discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread | discord.DMChannel
+
+
+class Numbered(Protocol):
+    """Anything of Discord's that has a number."""
+
+    @property
+    def id(self) -> int:
+        """The snowflake."""
+
+
+def key_of(thing: Numbered | int) -> str:
+    """The name in storage of a channel, a server or a person."""
+    return f"{PREFIX}{thing if isinstance(thing, int) else thing.id}"
+
+
+def number_of(key: str) -> int:
+    """Discord's number of a name in storage."""
+    return int(key.removeprefix(PREFIX))
+
+
+def place_of(guild: discord.Guild | None) -> str:
+    """The name in storage of a server; a direct message has none."""
+    return key_of(guild) if guild else ""
+
+
+async def channel_of(client: discord.Client, key: str) -> Place | None:
+    """A channel, a thread or a direct message by its name in storage; None if it is gone or closed to us."""
+    number = number_of(key)
+    channel = client.get_channel(number)
+    if channel is None:
+        try:
+            channel = await client.fetch_channel(number)
+        except (discord.NotFound, discord.Forbidden):
+            return None
+    return channel if isinstance(channel, Place) else None

@@ -1,0 +1,66 @@
+"""Reactions: an emoji on a film or on its card is a word. One of a kind a person and message."""
+
+from typing import TYPE_CHECKING
+
+import discord
+
+from bot.discord.ask import Ask
+from bot.discord.keys import channel_of, key_of
+from storage.schema import Card, Take, UserError
+
+if TYPE_CHECKING:
+    from bot.discord.client import LongtakeClient
+
+ACTS = {
+    "🔁": "again",
+    "🎲": "again",
+    "▶️": "continue",
+    "▶": "continue",
+    "❌": "drop",
+    "📩": "send",
+    "ℹ️": "details",
+    "ℹ": "details",
+}
+
+
+async def react(client: "LongtakeClient", payload: discord.RawReactionActionEvent) -> None:
+    """Do what an emoji says."""
+    studio, message = client.studio, str(payload.message_id)
+    take, card = studio.takes.by_message(message), studio.cards.by_message(message)
+    if take is None and card and card.job is not None and (made := studio.jobs.get(card.job).take) is not None:
+        take = studio.takes.get(made)
+    if take is None and card is None:
+        return
+    act, event = ACTS[payload.emoji.name], f"reaction:{message}:{payload.user_id}:{payload.emoji.name}"
+    asker = payload.member or await client.fetch_user(payload.user_id)
+    channel = await channel_of(client, key_of(payload.channel_id))
+    if asker.bot or channel is None or not studio.seen.first(event):
+        return
+    ask = Ask(event=event, channel=channel, asker=asker, locale=locale_of(channel))
+    try:
+        await _act(client, ask, act, take, card)
+    except UserError as error:
+        await channel.send(f"{asker.mention}: {error}")
+
+
+async def _act(client: "LongtakeClient", ask: Ask, act: str, take: Take | None, card: Card | None) -> None:
+    front = client.front
+    match act:
+        case "again" if take:
+            await front.again(ask, take)
+        case "continue" if take:
+            await front.proceed(ask, take)
+        case "drop" if take:
+            await front.delete(ask, take)
+        case "drop" if card and not card.closed:
+            await front.cancel(ask, card)
+        case "send" if take:
+            await front.send_to(ask, take)
+        case "details" if take:
+            await front.tell_details(ask, take)
+
+
+def locale_of(channel: object) -> str:
+    """The language of a channel's server."""
+    guild = getattr(channel, "guild", None)
+    return str(guild.preferred_locale) if guild else "en-US"

@@ -1,0 +1,27 @@
+"""Settings of the Discord bot."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from bot.settings import BotSettings
+
+
+class DiscordSettings(BotSettings):
+    """What the owner of the bot decides; what the owners of a server decide is a Policy."""
+
+    discord_token: SecretStr = SecretStr("")
+    discord_token_file: Path | None = None  # read instead, for who keeps secrets in files
+    discord_message_content: bool = False  # the privileged intent: replies with their ping off are then heard too
+    discord_guilds: str = ""  # ids of the servers that may use the bot, with commas between; empty: all
+    discord_upload_mib: Annotated[float, Field(ge=1, le=500)] = 9.5  # of a video, where Discord names no limit
+    discord_picture_mib: Annotated[float, Field(ge=1, le=100)] = 20.0  # of one picture that is sent to us
+    discord_edit_seconds: Annotated[float, Field(ge=0.2, le=60)] = 4.0  # at least, between two edits of one card
+    discord_catch_up: Annotated[int, Field(ge=0, le=200)] = 50  # messages a channel that are looked through after a gap
+    workers: Annotated[int, Field(ge=0, le=1)] = 1  # started by the bot; 0: they are started by hand
+
+    @property
+    def servers(self) -> frozenset[int]:
+        """The servers that may use the bot; none named means all."""
+        return frozenset(int(part) for part in self.discord_guilds.split(",") if part.strip())
