@@ -15,17 +15,16 @@ def plan_lines(face: CardFace, room: int) -> list[str]:
     """The windows around the one that is being filmed, or the first ones, and how many there are beside them; all in
     `room` characters."""
     windows = face.windows
-    lines = [window_line(window, before) for window, before in zip(windows, (None, *windows), strict=False)]
-    if face.job is not None:
-        lines = [f"{_mark(window)} {line}" for window, line in zip(windows, lines, strict=True)]
     now = next((index for index, window in enumerate(windows) if not window.done), len(windows) - 1)
-    first = max(0, min(now - 1, len(lines) - MOST_LINES)) if len(lines) > MOST_LINES else 0
+    first = max(0, min(now - 1, len(windows) - MOST_LINES))
     shown: list[str] = []
-    for line in lines[first : first + MOST_LINES]:
+    for index in range(first, min(first + MOST_LINES, len(windows))):
+        line = window_line(windows[index], windows[index - 1] if index else None)
+        line = line if face.job is None else f"{_mark(windows[index])} {line}"
         if sum(len(each) + 1 for each in shown) + len(line) > room - ROOM_FOR_COUNTS:
             break
         shown.append(line)
-    before, after = first, len(lines) - first - len(shown)
+    before, after = first, len(windows) - first - len(shown)
     return [
         *([say(face.locale, "card.windows_before", count=before)] if before else []),
         *shown,

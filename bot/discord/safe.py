@@ -26,7 +26,8 @@ def escaped(text: str) -> str:
 
 def plain(text: str, longest: int) -> str:
     """The same for places that show no format, as the description of a picture."""
-    return cut(" ".join(filter(None, map(_printable, text.split()))), longest)
+    words = text[: 8 * longest].split()  # what is longer is cut in any case
+    return cut(" ".join(filter(None, map(_printable, words))), longest)
 
 
 def cut(text: str, longest: int) -> str:
