@@ -7,21 +7,21 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from pathlib import Path
 
 import discord
 
 from bot.crew import WorkerFailed
 from bot.discord.ask import Ask
-from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview, window_text
+from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
 from bot.discord.faces import CardFace, Phase, face_of
 from bot.discord.keys import Place, channel_of
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
+from bot.discord.windows import post_windows
 from bot.studio import Studio
 from storage.footage import last_frame
-from storage.renders import render_folder, segment_name
+from storage.renders import segment_file
 from storage.schema import Card, JobState, UserError
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ class Board:
 
     async def fail(self, card: int, reason: str) -> None:
         """A request that came to nothing: its card says why, and is settled."""
+        if self._studio.cards.get(card) is None:
+            return
         self._shown[card].notes = (reason,)
         await self._close(card, Phase.FAILED)
 
@@ -124,7 +126,6 @@ class Board:
             try:
                 await self._show(card)
                 if card.job is not None:
-                    await self._post_windows(card)
                     await self._settle(card)
             except discord.RateLimited:
                 log.info("card %d waits for Discord's rate limit", card.id)
@@ -138,6 +139,7 @@ class Board:
         if shown.lock.locked():
             return
         async with shown.lock:
+            await post_windows(self._client, self._studio, card)
             job = self._studio.jobs.get(card.job)
             if job.state is JobState.DONE and card.take_message is None:
                 await self.delivery.hand_over(card, job)
@@ -187,27 +189,6 @@ class Board:
         self._studio.cards.change(card.id, message=None)
         return None
 
-    async def _post_windows(self, card: Card) -> None:
-        """Post finished windows as they come, where the server wants that; the last one comes with the film.
-
-        A window is noted before it is sent: after a crash in between it is left out, not sent twice.
-        """
-        assert card.job is not None
-        if not card.place or not self._studio.manners.policy(card.place).post_windows:
-            return
-        face = await asyncio.to_thread(face_of, self._studio, card)
-        for number in range(card.windows_posted + 1, min(face.preview, len(face.windows) - 1) + 1):
-            self._studio.cards.change(card.id, windows_posted=number)
-            file, channel = self._segment(card.job, number), await self.channel(card)
-            if channel is None or not file.is_file():
-                continue
-            text = window_text(face, face.windows[number - 1])
-            name = f"job-{card.job}-{segment_name(number)}"
-            try:
-                await channel.send(text, file=discord.File(file, name), reference=_reference(channel, card))  # type: ignore[arg-type]
-            except discord.HTTPException as error:
-                log.info("window %d of card %d cannot be posted: %s", number, card.id, error)
-
     async def channel(self, card: Card) -> Place | None:
         """Where a card is; None if that is gone or closed to us."""
         return await channel_of(self._client, card.channel)
@@ -228,11 +209,8 @@ class Board:
         """The last frame of the newest finished window as a JPEG; None when its file is gone."""
         if face.job is None:
             return None
-        window = self._segment(face.job, face.preview)
+        window = segment_file(self._settings.renders, face.job, face.preview)
         return last_frame(window) if window.is_file() else None
-
-    def _segment(self, job: int, window: int) -> Path:
-        return render_folder(self._settings.renders, job) / segment_name(window)
 
     async def _keep_working(self) -> None:
         """A worker is there while something waits."""
@@ -246,13 +224,6 @@ class Board:
             if str(error) != self._worker_trouble:
                 log.error("%s", error)
             self._worker_trouble = str(error)
-
-
-def _reference(channel: Place, card: Card) -> discord.MessageReference | None:
-    """An answer to the card; None where it has no message any more."""
-    if card.message is None:
-        return None
-    return channel.get_partial_message(int(card.message)).to_reference(fail_if_not_exists=False)
 
 
 def _replaced(card: Card) -> bool:

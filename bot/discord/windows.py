@@ -1,0 +1,42 @@
+"""Finished windows of a film, posted as they come, on servers that want that."""
+
+import asyncio
+import logging
+
+import discord
+
+from bot.discord.card_view import window_text
+from bot.discord.faces import face_of
+from bot.discord.keys import Place, channel_of
+from bot.studio import Studio
+from storage.renders import segment_file, segment_name
+from storage.schema import Card
+
+log = logging.getLogger(__name__)
+
+
+async def post_windows(client: discord.Client, studio: Studio, card: Card) -> None:
+    """Post the windows that were finished since the last turn; the last one comes with the film.
+
+    A window is noted before it is sent: after a crash in between it is left out, not sent twice.
+    """
+    if card.job is None or not card.place or not studio.manners.policy(card.place).post_windows:
+        return
+    face = await asyncio.to_thread(face_of, studio, card)
+    for number in range(card.windows_posted + 1, min(face.preview, len(face.windows) - 1) + 1):
+        studio.cards.change(card.id, windows_posted=number)
+        file, channel = segment_file(studio.settings.renders, card.job, number), await channel_of(client, card.channel)
+        if channel is None or not file.is_file():
+            continue
+        film = discord.File(file, f"job-{card.job}-{segment_name(number)}")
+        try:
+            await channel.send(window_text(face, face.windows[number - 1]), file=film, reference=_answer(channel, card))  # type: ignore[arg-type]
+        except discord.HTTPException as error:
+            log.info("window %d of card %d cannot be posted: %s", number, card.id, error)
+
+
+def _answer(channel: Place, card: Card) -> discord.MessageReference | None:
+    """An answer to the card; None where it has no message any more."""
+    if card.message is None:
+        return None
+    return channel.get_partial_message(int(card.message)).to_reference(fail_if_not_exists=False)
