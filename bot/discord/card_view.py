@@ -187,7 +187,7 @@ def _times(face: CardFace) -> str:
 def _again(face: CardFace) -> str:
     if not face.error:
         return ""
-    return f"{one_line(face.error, LONGEST_ERROR)} {say(face.locale, 'stopped.again')}"
+    return say(face.locale, "card.tried_again", reason=one_line(face.error, LONGEST_ERROR))
 
 
 def _notes(face: CardFace) -> list[str]:
