@@ -15,7 +15,7 @@ from planner.edits import Edit, apply
 from planner.filled import Unreadable
 from planner.form import Form, Sketch
 from planner.language.model import LanguageModel, ModelFailed, Question
-from planner.prompting import dictated_question, storyboard_question
+from planner.prompting import dictated_question, storyboard_question, system_message
 from planner.revision import edits_by_rules
 from planner.rules import RuleDirector, places_pictures, stretched
 from storage.schema import Storyboard, StoryboardWindow
@@ -41,6 +41,7 @@ class ModelDirector:
         )
         rules = RULES.board(brief)
         try:
+            await self.model.ready(system_message())
             async with asyncio.timeout(self.seconds):
                 if brief.former:
                     return await self._revise(brief, brief.former, on_planning)

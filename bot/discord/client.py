@@ -53,6 +53,7 @@ class LongtakeClient(discord.Client):
         """Once, before the first event."""
         self.add_dynamic_items(CardButton, TakeButton)
         await commands.install(self)
+        self.do(self.studio.prepare())
         self.watching.start()
 
     async def close(self) -> None:
