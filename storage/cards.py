@@ -76,9 +76,10 @@ class Cards:
         where = "channel = :channel AND asker = :asker AND draft IS NOT NULL AND NOT closed"
         return self._first(where, {"channel": channel, "asker": asker})
 
-    def open_cards(self) -> list[Card]:
-        """Cards that may still change, oldest first."""
-        return [_card(row) for row in self._database.rows("SELECT * FROM cards WHERE NOT closed ORDER BY id", {})]
+    def followed(self) -> list[Card]:
+        """Cards that change by themselves, oldest first: being planned, or with a job. A draft waits for a word."""
+        sql = "SELECT * FROM cards WHERE closed = 0 AND (job IS NOT NULL OR draft IS NULL) ORDER BY id"
+        return [_card(row) for row in self._database.rows(sql, {})]
 
     def _one(self, where: str, value: str | int) -> Card | None:
         return self._first(where, {"value": value})

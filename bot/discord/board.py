@@ -97,14 +97,13 @@ class Board:
 
     async def pause(self) -> None:
         """Say on every open card that filming goes on after the restart."""
-        for card in await asyncio.to_thread(self._studio.cards.open_cards):
-            if card.job is not None or card.draft is None:
-                self._shown[card.id].phase = Phase.PAUSED
-                await self._show(card, at_once=True)
+        for card in await asyncio.to_thread(self._studio.cards.followed):
+            self._shown[card.id].phase = Phase.PAUSED
+            await self._show(card, at_once=True)
 
     async def watch(self) -> None:
-        """One turn: every open card is made true, and what is filmed is handed over."""
-        cards = await asyncio.to_thread(self._studio.cards.open_cards)
+        """One turn: every card that changes by itself is made true, and what is filmed is handed over."""
+        cards = await asyncio.to_thread(self._studio.cards.followed)
         await asyncio.gather(*(self._follow(card) for card in cards))
         await self._keep_working()
 

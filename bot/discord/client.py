@@ -164,8 +164,8 @@ class LongtakeClient(discord.Client):
     async def _catch_up(self) -> None:
         """What was asked while we were away, and plans that we were at when we ended."""
         await asyncio.to_thread(self.studio.seen.forget, REMEMBER_SECONDS)
-        for card in await asyncio.to_thread(self.studio.cards.open_cards):
-            if card.job is None and card.draft is None and not self.board.knows(card.id):
+        for card in await asyncio.to_thread(self.studio.cards.followed):
+            if card.job is None and not self.board.knows(card.id):
                 await self._ask_again(card)
         for channel, mark in self.studio.seen.marks().items():
             await self._read_on(int(channel), mark)
