@@ -67,6 +67,10 @@ class Cards:
         """The card that a message shows."""
         return self._one("message = :value", message)
 
+    def by_event(self, event: str) -> Card | None:
+        """The card that an event asked for."""
+        return self._one("asked = :value", event)
+
     def by_job(self, job: int) -> Card | None:
         """The card that follows a job."""
         return self._one("job = :value", job)
@@ -133,10 +137,10 @@ class Manners:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def policy(self, place: str) -> Policy:
-        """What the owners of a server allow."""
+    def policy(self, place: str, default: Policy | None = None) -> Policy:
+        """What the owners of a server allow; the default where they said nothing yet."""
         text = self._text("place:" + place)
-        return Policy.model_validate_json(text) if text else Policy()
+        return Policy.model_validate_json(text) if text else default or Policy()
 
     def keep_policy(self, place: str, policy: Policy) -> None:
         """Allow this from now on."""

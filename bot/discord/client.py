@@ -18,7 +18,7 @@ from bot.discord.board import Board
 from bot.discord.buttons import CardButton, TakeButton
 from bot.discord.front import Front
 from bot.discord.presses import press_card, press_take
-from bot.discord.reactions import ACTS, react
+from bot.discord.reactions import ACTS, react, take_back
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.studio import Studio
@@ -84,6 +84,11 @@ class LongtakeClient(discord.Client):
         """Somebody reacted."""
         if payload.user_id != self.application_id and payload.emoji.name in ACTS:
             await react(self, payload)
+
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        """Somebody took a reaction back."""
+        if payload.emoji.name in ACTS:
+            await take_back(self, payload)
 
     async def on_error(self, event_method: str, /, *_: Any, **__: Any) -> None:
         """What an event did wrong goes to the log, whole."""
