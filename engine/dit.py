@@ -18,7 +18,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from engine.attention import attention_by_frame, cross_attention, self_attention, self_attention_fp8
+from engine.attention import attention_by_frame, cross_attention, self_attention, self_attention_fp8, takes_fp8
+from engine.kernels.heads import Heads, normed_heads, quantised_heads
 from engine.kernels.rows import Rows, add, add_and_norm, layer_norm, rms_norm
 from engine.products import feed_forward, reads, to_fp8
 
@@ -113,6 +114,10 @@ class RMSNorm(nn.Module):
         """x: [B, L, heads, d]; rope: [2, L, 1, d / 2], turns the result where it is given -> as x"""
         return rms_norm(x, self.weight, self.eps, rope)
 
+    def in_fp8(self, x: Tensor, rope: Tensor, *, centred: bool = False) -> Heads:
+        """The same in fp8; `centred` is for keys."""
+        return normed_heads(x, self.weight, self.eps, rope, centred=centred)
+
 
 class Attention(nn.Module):
     """Projections of one attention; queries and keys are normed over the full width, before they split into heads."""
@@ -140,8 +145,12 @@ class SelfAttention(Attention):
     def forward(self, x: Tensor | Rows, rope: Tensor) -> Tensor:
         """x: [B, L, D], rope: [2, L, 1, d / 2] -> [B, L, D]"""
         q, k, v = (self.split(product(x)) for product in (self.q, self.k, self.v))
-        attend = self_attention_fp8 if self.in_fp8 else self_attention
-        out: Tensor = self.o(attend(self.norm_q(q, rope), self.norm_k(k, rope), v).flatten(2))
+        if self.in_fp8 and takes_fp8(v):
+            queries, keys = self.norm_q.in_fp8(q, rope), self.norm_k.in_fp8(k, rope, centred=True)
+            seen = self_attention_fp8(queries, keys, quantised_heads(v)).to(v.dtype)
+        else:
+            seen = self_attention(self.norm_q(q, rope), self.norm_k(k, rope), v)
+        out: Tensor = self.o(seen.flatten(2))
         return out
 
 

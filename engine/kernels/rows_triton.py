@@ -76,8 +76,8 @@ def _norm_kernel(
 
 @triton.jit
 def _rms_kernel(
-    x, weight, rope, out, row_step, width, tokens, eps,
-    ROPE: tl.constexpr, HALF: tl.constexpr, PARTS: tl.constexpr, PART: tl.constexpr,
+    x, weight, rope, centre, out, row_step, width, tokens, eps,
+    ROPE: tl.constexpr, CENTRED: tl.constexpr, HALF: tl.constexpr, PARTS: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     values = ()
@@ -98,6 +98,8 @@ def _rms_kernel(
             cos = tl.load(rope + angle)
             sin = tl.load(rope + tokens * HALF + angle)
             value = tl.reshape(tl.join(even * cos - odd * sin, even * sin + odd * cos), (PART,))
+        if CENTRED:
+            value -= tl.load(centre + (row // tokens) * width + column, mask=column < width, other=0.0)
         results = results + (value,)
     _stored(results, out, out, row, row * width, width, False, 0.0, 0.0, PART)
 
@@ -143,16 +145,19 @@ def add(x: Tensor, change: Tensor, gate: Tensor) -> Tensor:
     return total
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float, rope: Tensor | None) -> Tensor:
+def rms_norm(
+    x: Tensor, weight: Tensor, eps: float, rope: Tensor | None, centre: Tensor | None, dtype: torch.dtype
+) -> Tensor:
     """As rows.rms_norm."""
     batch, tokens, heads, head_dim = x.shape
     if x.stride()[2:] != (head_dim, 1) or x.stride(0) != tokens * x.stride(1):
         x = x.contiguous()
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    out = torch.empty(x.shape, dtype=dtype, device=x.device)
     width = heads * head_dim
     _rms_kernel[(batch * tokens,)](
-        x, weight, weight if rope is None else rope, out, x.stride(1), width, tokens, eps,
-        ROPE=rope is not None, HALF=head_dim // 2, **_parts(width, 512, 2),
+        x, weight, weight if rope is None else rope.contiguous(), weight if centre is None else centre.contiguous(),
+        out, x.stride(1), width, tokens, eps,
+        ROPE=rope is not None, CENTRED=centre is not None, HALF=head_dim // 2, **_parts(width, 512, 2),
     )  # fmt: skip
     return out
 
