@@ -61,9 +61,9 @@ def takes_fp8(x: Tensor) -> bool:
 
 
 def self_attention_fp8(q: Heads, k: Heads, v: Heads) -> Tensor:
-    """As self_attention with its products in fp8, which loses 6 % of a random input. -> [B, L, heads, d]
+    """As self_attention with its products in fp8, which loses 6 % of a random input, and less the centre of the values.
 
-    bfloat16 comes from FlashAttention 3; a CPU multiplies the rounded numbers in float32.
+    -> [B, L, heads, d]; bfloat16 comes from FlashAttention 3; a CPU multiplies the rounded numbers in float32.
     """
     heads = (q, k, v)
     if q.values.is_cuda:

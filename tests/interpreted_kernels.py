@@ -97,11 +97,19 @@ def test_rounding_is_its_twin(width):
         assert_alike(fast, plain)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, FP8])
+def test_shifting_is_its_twin(dtype):
+    x, shift = noise(2, TOKENS, WIDTH, dtype=torch.bfloat16), noise(2, WIDTH, seed=2)
+    [(fast, plain)] = both(lambda: rows.shifted(x, shift, dtype))
+    assert_alike(fast, plain)
+
+
 def heads_alike(run: Callable[[], Heads]) -> None:
     assert fused(torch.zeros(1))
     fast = run()
     with plainly():
         plain = run()
+    torch.testing.assert_close(fast.centre, plain.centre)
     assert_alike(*(Rows(heads.values, heads.scales[..., None]) for heads in (fast, plain)))
 
 

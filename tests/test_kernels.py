@@ -71,15 +71,28 @@ def heads_of(x: Tensor, weight: Tensor, rope: Tensor = UPRIGHT, *, centred: bool
     return normed_heads(x, weight, 1e-6, rope, centred=centred)
 
 
+def attended(q: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+    """Attention of normed queries and keys, unrounded."""
+    return self_attention(*(rows.rms_norm(x, weight, 1e-6, UPRIGHT) for x in (q, k)), v)
+
+
+def attended_in_fp8(q: Tensor, k: Tensor, v: Tensor, weight: Tensor, *, centred: bool = True) -> Tensor:
+    values = quantised_heads(v)
+    seen = self_attention_fp8(heads_of(q, weight), heads_of(k, weight, centred=centred), values)
+    return seen + values.centre[:, None]
+
+
 def test_centred_keys_leave_an_attention_as_it_is():
     """A vector that all keys share moves all scores of a query alike, so no softmax sees it."""
     q, k, v = (noise(2, 40, 3, 16, seed=seed) for seed in range(3))
     k, weight = k + 20 * noise(1, 1, 3, 16, seed=4), torch.full((48,), 2.0)
-    exact = self_attention(*(rows.rms_norm(x, weight, 1e-6, UPRIGHT) for x in (q, k)), v)
-    errors = [
-        relative_error(
-            self_attention_fp8(heads_of(q, weight), heads_of(k, weight, centred=centred), quantised_heads(v)), exact
-        )
-        for centred in (True, False)
-    ]
-    assert errors[0] < 0.05 < errors[1]
+    near, far = (attended_in_fp8(q, k, v, weight, centred=centred) for centred in (True, False))
+    exact = attended(q, k, v, weight)
+    assert relative_error(near, exact) < 0.05 < relative_error(far, exact)
+
+
+def test_values_keep_what_they_share():
+    """However large it is beside what tells them apart."""
+    q, k, v = (noise(2, 40, 3, 16, seed=seed) for seed in range(3))
+    shared, weight = 50 * noise(1, 1, 3, 16, seed=4), torch.ones(48)
+    assert relative_error(attended_in_fp8(q, k, v + shared, weight) - shared, attended(q, k, v, weight)) < 0.05

@@ -94,6 +94,15 @@ def gelu(x: Tensor, dtype: torch.dtype) -> Tensor | Rows:
     return rounded(F.gelu(x.float(), approximate="tanh"), dtype) if dtype == FP8 else F.gelu(x, approximate="tanh")
 
 
+def shifted(x: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor | Rows:
+    """x + shift, as a matrix product in `dtype` reads it. x: [B, L, D], shift: [B, D] float32 -> as x"""
+    if fused(x, shift):
+        from engine.kernels import rows_triton
+
+        return rows_triton.shifted(x, shift, dtype)
+    return rounded(x.float() + shift[:, None], dtype)
+
+
 def quantised(x: Tensor) -> Rows:
     """x in fp8, each row scaled so that its largest number is the type's. x: [..., D]"""
     if fused(x):
