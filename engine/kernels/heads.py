@@ -50,8 +50,8 @@ def normed_heads(x: Tensor, weight: Tensor, eps: float, rope: Tensor, *, centred
 def quantised_heads(x: Tensor) -> Heads:
     """x less about its mean, each head scaled so that its largest number is the type's. x: [B, L, heads, d]
 
-    NOTE: of values this is no refinement. The tensor cores drop the low bits of a long sum of fp8 products, so a mean
-    that tens of thousands of tokens share comes out too small: without this a network's cosine is 0.98, not 0.999.
+    NOTE: for values this is no refinement. What all tokens share is rounded alike in all of them, so no sum over tokens
+    evens it out, and long sums of fp8 products lose low bits: without it a network's cosine was 0.98, not 0.999.
     """
     centre = x[:, ::SAMPLED].mean(1, dtype=torch.float32)
     if fused(x):
