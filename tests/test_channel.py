@@ -6,7 +6,7 @@ import discord
 import pytest
 from discord_world import World, texts_of, world
 
-from bot.discord.keys import number_of
+from bot.discord.keys import channel_of
 from storage.schema import Job
 
 pytestmark = pytest.mark.asyncio
@@ -62,7 +62,9 @@ async def filmed_at_once(w: World) -> Job:
     (row,) = w.studio.cards._database.rows("SELECT id FROM cards", {})
     card = w.studio.cards.get(row["id"])
     assert card is not None
-    message = await w.client.get_channel(number_of(card.channel)).fetch_message(int(card.message))
+    channel = await channel_of(w.client, card.channel)
+    assert channel is not None
+    message = await channel.fetch_message(int(card.message or 0))
     await w.ann.click(message, label="Film it")
     return w.studio.jobs.queue()[0]
 

@@ -19,7 +19,7 @@ from planner.language.model import Answer, Message, ModelFailed, OnWords, Questi
 
 LONGEST_LINE = 2**26  # bytes: pictures travel inside a line
 READY_SECONDS = 600.0  # to load, and to read the guide
-STOPPING_SECONDS = 20.0  # what a process gets to stop writing, or to end, before it is killed and has to read its guide anew
+STOPPING_SECONDS = 20.0  # what a process gets to stop writing, or to end, before it is killed; a new one reads slowly
 
 
 @dataclass(frozen=True)
