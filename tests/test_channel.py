@@ -65,7 +65,7 @@ async def filmed_at_once(w: World) -> Job:
     channel = await channel_of(w.client, card.channel)
     assert channel is not None
     message = await channel.fetch_message(int(card.message or 0))
-    await w.ann.click(message, label="Film it")
+    await w.ann.user.click(message, label="Film it")
     return w.studio.jobs.queue()[0]
 
 
