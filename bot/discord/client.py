@@ -21,6 +21,7 @@ from bot.discord.presses import press_card, press_take
 from bot.discord.reactions import ACTS, react, take_back
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
+from bot.discord.texts.translator import CatalogueTranslator
 from bot.studio import Studio
 from storage.schema import Card
 
@@ -52,6 +53,7 @@ class LongtakeClient(discord.Client):
     async def setup_hook(self) -> None:
         """Once, before the first event."""
         self.add_dynamic_items(CardButton, TakeButton)
+        await self.tree.set_translator(CatalogueTranslator())
         await commands.install(self)
         self.do(self.studio.prepare())
         self.watching.start()

@@ -16,7 +16,7 @@ from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.studio import Proposal, Studio
 from bot.wish import Wish
-from storage.schema import Card, Draft, Job, Policy, Request, Take, UserError
+from storage.schema import Card, Draft, Job, JobState, Policy, Request, Take, UserError
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
 
@@ -74,7 +74,7 @@ class Front:
                 await self._film_on(former, reply.job)
                 return ()
             if former:
-                await self.board.refresh(former.id)
+                await (self.board.drop if self._dropped(former) else self.board.refresh)(former.id)
             return reply.lines
 
         async def direct(card: Card) -> Reply:
@@ -130,8 +130,8 @@ class Front:
         request = Request(text="", channel=errand.channel, requester=errand.requester)
         return Draft(request=request, plan=take.plan, parent=errand.parent, again_of=take.id)
 
-    async def show_draft(self, ask: Ask, draft: Draft) -> None:
-        """A new card for a draft that was edited by hand."""
+    async def show_draft(self, ask: Ask, draft: Draft, approve: bool = True) -> None:
+        """A new card for a draft that is ready: it waits for a word, or is filmed at once."""
 
         async def direct(card: Card) -> Reply:
             self.studio.cards.propose(card.id, draft)
@@ -139,17 +139,26 @@ class Front:
             return Reply((), proposal)
 
         policy = self.admit(ask)
-        await self._direct(ask, policy, direct, approve=True)
+        await self._direct(ask, policy, direct, approve)
 
     async def cancel(self, ask: Ask, card: Card) -> None:
         """Cancel a card's job, or throw its draft away."""
         self.require_own(ask, card, "cancel")
         if card.job is not None:
             self.studio.cancel(card.job)
-        else:
-            self.studio.cards.propose(card.id, None)
-            self.studio.cards.change(card.id, closed=True)
-        await self.board.refresh(card.id)
+            await self.board.refresh(card.id)
+        elif not card.closed:
+            await self.board.drop(card.id)
+
+    async def retry(self, ask: Ask, card: Card) -> None:
+        """The plan of a card whose film came to nothing, on a new card."""
+        self.require_own(ask, card, "film")
+        job = self.studio.jobs.get(card.job) if card.job is not None else None
+        if job is None or job.state not in (JobState.FAILED, JobState.CANCELLED):
+            raise UserError(say(ask.locale, "error.nothing_to_retry"))
+        request = Request(text=card.words, channel=ask.channel_key, requester=ask.asker_key)
+        draft = Draft(request=request, plan=job.plan, parent=job.errand.parent, again_of=job.errand.again_of)
+        await self.show_draft(replace(ask, text=card.words), draft, approve=False)
 
     async def delete(self, ask: Ask, take: Take) -> None:
         """Take a film out of the channel."""
@@ -225,6 +234,8 @@ class Front:
         card = await self.board.open(ask)
         try:
             reply = await direct(card)
+            if self._dropped(card):
+                return
             if reply.draft and not self._waits(ask, policy, approve):
                 wish = self._wish(ask, policy)
                 reply = replace(self.conversation.film_draft(wish, CardDesk(self, None, card)), lines=reply.lines)
@@ -234,6 +245,14 @@ class Front:
         if reply.job:
             await self._film_on(card, reply.job)
         await self.board.refresh(card.id, reply.lines)
+
+    def _dropped(self, card: Card) -> bool:
+        """Whether a card was cancelled while its plan was made; what was planned is thrown away."""
+        now = self.studio.cards.get(card.id)
+        if now and not now.closed:
+            return False
+        self.studio.cards.propose(card.id, None)
+        return True
 
     async def _film_on(self, card: Card, job: Job) -> None:
         self.studio.cards.change(card.id, job=job.id)
