@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-from bot.pace import Pace
+from bot.line import Line
 from storage.jobs import Jobs
 from storage.schema import Policy, UserError
 from storage.takes import Takes
@@ -14,10 +14,9 @@ DAY = timedelta(hours=24)
 class Quota:
     """Of one studio."""
 
-    def __init__(self, jobs: Jobs, takes: Takes, pace: Pace) -> None:
+    def __init__(self, jobs: Jobs, takes: Takes) -> None:
         self._jobs = jobs
         self._takes = takes
-        self._pace = pace
 
     def used_minutes(self, person: str) -> float:
         """Minutes of film that a person had in the last 24 hours."""
@@ -41,7 +40,7 @@ class Quota:
             )
         waiting = self.waiting(person)
         if waiting >= policy.queue_per_person:
-            frees = self._pace.seconds_until_free(person)
+            frees = Line(self._jobs, self._takes).soonest(person)
             when = f" The next place frees in about {minutes(frees)}." if frees else ""
             raise UserError(
                 f"You have {waiting} films waiting; the limit is {policy.queue_per_person}.{when} You can cancel one."

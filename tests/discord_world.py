@@ -124,7 +124,7 @@ async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
     settings = settings_in(folder, **more)
     studio = Studio(settings)
     client = LongtakeClient(studio, settings)
-    async with simcord.run(client) as env:
+    async with simcord.run(client, settle_timeout=60) as env:
         guild = env.create_guild()
         channel = guild.create_text_channel("garden")
         ann, bob = (guild.add_member(env.create_user(name)) for name in ("ann", "bob"))

@@ -19,6 +19,7 @@ from bot.discord.faces import CardFace, Phase, face_of
 from bot.discord.keys import Place, channel_of
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
+from bot.line import Line
 from bot.studio import Studio
 from storage.footage import last_frame
 from storage.renders import render_folder, segment_name
@@ -113,15 +114,16 @@ class Board:
     async def watch(self) -> None:
         """One turn: every card that changes by itself is made true, and what is filmed is handed over."""
         cards = await asyncio.to_thread(self._studio.cards.followed)
-        await asyncio.gather(*(self._follow(card) for card in cards))
+        line = await asyncio.to_thread(self._studio.line) if any(card.job is not None for card in cards) else None
+        await asyncio.gather(*(self._follow(card, line) for card in cards))
         await self._keep_working()
 
     # ---- inside ----
 
-    async def _follow(self, card: Card) -> None:
+    async def _follow(self, card: Card, line: Line | None) -> None:
         async with self._free:
             try:
-                await self._show(card)
+                await self._show(card, line=line)
                 if card.job is not None:
                     await self._post_windows(card)
                     await self._settle(card)
@@ -145,12 +147,12 @@ class Board:
                 self._studio.cards.change(card.id, closed=True)
                 del self._shown[card.id]
 
-    async def _show(self, card: Card, at_once: bool = False) -> None:
+    async def _show(self, card: Card, at_once: bool = False, line: Line | None = None) -> None:
         """Edit a card's message if it shows something else: a change of state at once, numbers now and then."""
         if card.message is None:
             return
         shown = self._shown[card.id]
-        face = await asyncio.to_thread(face_of, self._studio, card, shown.notes)
+        face = await asyncio.to_thread(face_of, self._studio, card, shown.notes, line)
         face = replace(face, phase=shown.phase or (Phase.REPLACED if _replaced(card) else face.phase))
         if face.phase is Phase.QUEUED and self._worker_trouble:
             face = replace(face, notes=(*face.notes, self._worker_trouble))
