@@ -1,0 +1,1 @@
+"""Forgetting: what is deleted is in no row and no file, and what others made of it stays whole."""
