@@ -6,7 +6,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.answering import answering, ask_of, tell
-from bot.discord.commands.policy import Admin, change, told
+from bot.discord.commands.policy import change, require_manager, told
 from bot.discord.commands.words import Talk, choices, command, phrase
 from bot.discord.keys import key_of
 from bot.discord.log_channel import report
@@ -16,17 +16,17 @@ from storage.schema import JobState, Style, UserError
 Channel = app_commands.AppCommandChannel | app_commands.AppCommandThread
 MOST_STYLES = 25
 
-longtake = Admin(
+longtake = app_commands.Group(
     name=phrase("command.longtake.name"),
     description=phrase("command.longtake.description"),
-    guild_only=True,
+    allowed_contexts=app_commands.AppCommandContext(guild=True, dm_channel=False, private_channel=False),
     default_permissions=discord.Permissions(manage_guild=True),
 )
 
 
-def _group(name: str) -> Admin:
+def _group(name: str) -> app_commands.Group:
     path = f"command.longtake.{name}"
-    return Admin(name=phrase(f"{path}.name"), description=phrase(f"{path}.description"), parent=longtake)
+    return app_commands.Group(name=phrase(f"{path}.name"), description=phrase(f"{path}.description"), parent=longtake)
 
 
 channels, roles, styles_ = _group("channels"), _group("roles"), _group("styles")
@@ -37,6 +37,7 @@ who_may = _group("who-may")
 async def status(interaction: Talk) -> None:
     """The queue, the workers, and what holds here."""
     async with answering(interaction):
+        require_manager(interaction)
         ask, studio = ask_of(interaction), interaction.client.studio
         jobs, workers = await asyncio.to_thread(lambda: (studio.jobs.queue(), studio.workers.alive()))
         running = sum(job.state is JobState.RUNNING for job in jobs)
@@ -188,6 +189,7 @@ async def log_channel(interaction: Talk, channel: discord.TextChannel | None = N
 async def purge(interaction: Talk, days: app_commands.Range[int, 0, 3650], sure: bool) -> None:
     """Delete the server's films and requests that are older than so many days."""
     async with answering(interaction):
+        require_manager(interaction)
         ask, client = ask_of(interaction), interaction.client
         if not sure:
             raise UserError(say(ask.locale, "mydata.not_sure"))

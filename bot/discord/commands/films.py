@@ -1,12 +1,13 @@
 """Commands that film or plan: /film, /continue, /again, /plan, /cancel, /show."""
 
+import asyncio
 from dataclasses import replace
 
 import discord
 from discord import app_commands
 
 from bot.discord.answering import LONGEST, answering, ask_of, tell
-from bot.discord.commands.pick import own_cards, styles, take_of, takes_here
+from bot.discord.commands.pick import cancellable, own_cards, styles, take_of, takes_here
 from bot.discord.commands.words import Talk, choices, command
 from bot.discord.texts import say
 from bot.studio import Studio
@@ -100,12 +101,12 @@ async def plan(
 async def cancel(interaction: Talk, film: int | None = None) -> None:
     """Cancel a film; without a number one's newest here."""
     async with answering(interaction, "done.cancelled"):
-        ask, cards = ask_of(interaction), interaction.client.studio.cards
+        ask, studio = ask_of(interaction), interaction.client.studio
         if film is None:
-            own = [c for c in cards.open_cards() if (c.asker, c.channel) == (ask.asker_key, ask.channel_key)]
-            card = own[-1] if own else None
+            own = await asyncio.to_thread(cancellable, studio, ask.asker_key)
+            card = next((c for c in own if c.channel == ask.channel_key), None)
         else:
-            card = cards.get(film)
+            card = studio.cards.get(film)
         if card is None or card.closed:
             raise UserError(say(ask.locale, "error.nothing_to_cancel"))
         await interaction.client.front.cancel(ask, card)

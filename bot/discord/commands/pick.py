@@ -26,9 +26,9 @@ async def takes_here(interaction: Talk, current: str) -> list[app_commands.Choic
 
 async def own_cards(interaction: Talk, current: str) -> list[app_commands.Choice[int]]:
     """The asker's films that are not done, and plans that wait, wherever they were asked for."""
-    client, asker = interaction.client, key_of(interaction.user)
-    cards = [card for card in await asyncio.to_thread(client.studio.cards.open_cards) if card.asker == asker]
-    named = ((f"{card.id} · {_title(client.studio, card)}"[:LONGEST], card.id) for card in reversed(cards))
+    studio = interaction.client.studio
+    cards = await asyncio.to_thread(cancellable, studio, key_of(interaction.user))
+    named = ((f"{card.id} · {_title(studio, card)}"[:LONGEST], card.id) for card in cards)
     return [app_commands.Choice(name=name, value=number) for name, number in named if _fits(current, name)][:MOST]
 
 
@@ -49,6 +49,12 @@ async def take_of(interaction: Talk, ask: Ask, number: int | None) -> Take:
     take = await asyncio.to_thread(studio.takes.get, number)
     interaction.client.front.require_seen(ask, take)
     return take
+
+
+def cancellable(studio: Studio, asker: str) -> list[Card]:
+    """A person's requests that are not done, the newest first."""
+    cards = [card for card in studio.cards.open_cards() if card.asker == asker]
+    return [c for c in reversed(cards) if c.job is None or not studio.jobs.get(c.job).state.final]
 
 
 def _title(studio: Studio, card: Card) -> str:

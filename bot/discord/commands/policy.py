@@ -4,33 +4,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import discord
-from discord import app_commands
 
 from bot.discord.answering import answering, ask_of, tell
 from bot.discord.commands.words import Talk
 from bot.discord.keys import number_of
 from bot.discord.log_channel import report
 from bot.discord.texts import say
-from storage.schema import Policy
+from storage.schema import Policy, UserError
 
 Changed = Callable[[Policy], Mapping[str, Any]]
 
 
-class Admin(app_commands.Group):
-    """Commands of who may manage the server. Discord's own setting can be changed by servers, so it is checked."""
-
-    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
-        """Whether the asker may."""
-        if interaction.guild is not None and interaction.permissions.manage_guild:
-            return True
-        text = say(str(interaction.locale), "error.not_a_manager")
-        await interaction.response.send_message(text, ephemeral=True)
-        return False
+def require_manager(interaction: Talk) -> None:
+    """UserError for who may not manage the server. Discord shows the commands to whom a server's admins like."""
+    if interaction.guild is None or not interaction.permissions.manage_guild:
+        raise UserError(say(str(interaction.locale), "error.not_a_manager"))
 
 
 async def change(interaction: Talk, changed: Changed) -> None:
     """Change a server's policy, and tell what holds now."""
     async with answering(interaction):
+        require_manager(interaction)
         ask, manners = ask_of(interaction), interaction.client.studio.manners
         before = manners.policy(ask.place)
         policy = Policy.model_validate({**before.model_dump(), **changed(before)})
