@@ -40,7 +40,7 @@ class Forgotten:
     cards: tuple[int, ...] = ()
     files: int = 0
     kept_files: int = 0  # that somebody else's take needs
-    continued: tuple[int, ...] = ()  # takes of others that went on from one of these
+    continued: tuple[int, ...] = ()  # takes of others that went on from one of these, or are other takes of its plan
     messages: tuple[tuple[str, str], ...] = ()
 
 
@@ -131,7 +131,7 @@ class Forget:
         gone = Forgotten(
             takes=takes,
             cards=_numbers(db, "SELECT id FROM doomed_cards"),
-            continued=_numbers(db, f"SELECT id FROM takes WHERE parent IN ({_list(takes)}) AND job NOT IN doomed_jobs"),
+            continued=_numbers(db, f"SELECT id FROM takes WHERE {_made_of(takes)} AND job NOT IN doomed_jobs"),
             messages=_messages(db),
         )
         files = _named(db, only_doomed=True)
@@ -246,6 +246,10 @@ def _part(db: sqlite_utils.Database, takes: tuple[int, ...]) -> None:
                     UPDATE {table} SET {column} = json_set({column}, '$.{tie}', NULL)
                     WHERE {column} ->> '$.{tie}' IN ({doomed})
                 """)
+
+
+def _made_of(takes: tuple[int, ...]) -> str:
+    return f"(parent IN ({_list(takes)}) OR again_of IN ({_list(takes)}))"
 
 
 def _numbers(db: sqlite_utils.Database, sql: str) -> tuple[int, ...]:

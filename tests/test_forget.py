@@ -69,12 +69,11 @@ async def test_deletion_takes_the_messages_away_and_leaves_those_of_others(tmp_p
     async with world(tmp_path) as w:
         free(w)
         await film(w, w.bob)
-        theirs = [message.id for message in w.messages if not message.flags.ephemeral]
+        theirs = [message.id for message in w.messages]
         await film(w, w.ann)
         await w.ann.slash(w.channel, "mydata delete", sure=True)
         await w.env.settle()
-        answers = [message.id for message in w.messages if message.flags.ephemeral]
-        assert [message.id for message in w.messages if message.id not in answers] == theirs
+        assert [message.id for message in w.messages] == theirs
         assert len(w.studio.takes.history(f"discord:{w.channel.id}")) == 1
 
 
@@ -85,7 +84,8 @@ async def test_a_continuation_of_somebody_else_stays_playable_and_says_so(tmp_pa
         await w.bob.slash(w.channel, "continue", happens="now he meets a crab", take=first.id)
         second = await w.filmed()
         result = await w.ann.slash(w.channel, "mydata delete", sure=True)
-        assert f"went on from yours (take {second.id})" in result.response.content
+        assert f"made from yours (take {second.id})" in result.response.content
+        assert "what their plans took over from yours, stay" in result.response.content
         with pytest.raises(UserError):
             w.studio.takes.get(first.id)
         left = w.studio.takes.get(second.id)
@@ -98,6 +98,19 @@ async def test_a_continuation_of_somebody_else_stays_playable_and_says_so(tmp_pa
         await w.bob.slash(w.channel, "continue", happens="now he sleeps", take=second.id)
         assert (await w.filmed()).errand.parent == second.id
         assert (third.errand.parent, third.errand.again_of) == (None, second.id)
+
+
+async def test_another_take_of_somebody_else_stays_and_is_named(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        free(w)
+        await film(w, w.ann)
+        await w.bob.slash(w.channel, "again")
+        other = await w.filmed()
+        result = await w.ann.slash(w.channel, "mydata delete", sure=True)
+        assert f"made from yours (take {other.id})" in result.response.content
+        assert w.studio.takes.get(other.id).errand.again_of is None
+        w.studio.media.require(other.plan.media)
+        assert traces(w, str(w.ann.id)) == {}
 
 
 async def test_what_was_kept_for_a_continuation_goes_with_it(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ def card_view(face: CardFace) -> discord.ui.LayoutView:
 
 def heading(face: CardFace) -> str:
     """The first lines."""
-    return say(face.locale, f"card.{face.phase}", title=face.title, take=face.take)
+    head = say(face.locale, f"card.{face.phase}", title=face.title, take=face.take)
+    now = {Phase.FAILED: "stopped.now_what", Phase.QUEUED: "stopped.again", Phase.RENDERING: "stopped.again"}
+    after = say(face.locale, now[face.phase]) if face.error and face.phase in now else ""
+    return "\n".join(filter(None, [head, *face.notes, face.error, after]))
 
 
 def buttons_of(face: CardFace) -> tuple[str, ...]:

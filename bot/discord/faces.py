@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from bot.discord.trouble import stopped_text
 from bot.studio import Studio
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
 from storage.timeline import DROPPED_FRAMES, FPS, WINDOW_SECONDS, film_time
@@ -100,7 +101,7 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job) -> CardFace:
         starts=_moment(now, estimate.starts) if position else None,
         ends=None if job.state.final else _moment(now, estimate.ends),
         seed=job.plan.seed,
-        error=job.error or "",
+        error=stopped_text(job, max(filmed, default=0), card.locale),
         take=job.take,
         preview=max(filmed, default=0),
         elapsed=(job.finished - job.started).total_seconds() if job.finished and job.started else None,

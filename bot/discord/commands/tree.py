@@ -42,4 +42,8 @@ class Tree(app_commands.CommandTree[discord.Client]):
             return
         if not interaction.response.is_done():
             await interaction.response.defer(ephemeral=True, thinking=True)
+        if isinstance(cause, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
+            log.warning("Discord shows a command that we do not have: %s", cause)
+            await tell(interaction, say(str(interaction.locale), "error.unknown_command"))
+            return
         await tell(interaction, sentence_of(cause, str(interaction.locale)))
