@@ -349,6 +349,7 @@ async def test_what_is_for_adults_is_filmed_where_they_are_or_behind_a_spoiler(t
         assert take.errand.restricted
         shown = [message for message in w.messages if message.attachments][-1]
         assert shown.attachments[0].is_spoiler() == place.spoiler
+        w.studio.moderator = Moderator()  # so that only the take itself can say it
         await w.bob.slash(w.channel, "continue", happens="now he sits down")
         assert w.studio.jobs.queue()[0].errand.restricted, "what goes on from it is for adults as well"
 

@@ -65,6 +65,17 @@ async def test_after_deletion_no_row_and_no_file_has_a_persons_id_or_words(tmp_p
         assert w.studio.jobs.queue() == []
 
 
+async def test_deleted_rows_are_overwritten_at_once_and_not_only_with_vacuum(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        free(w)
+        await film(w, w.ann)
+        await w.ann.slash(w.channel, "mydata delete", sure=True)
+        files = list((tmp_path / "data").glob("longtake.db*"))
+        assert len(files) >= 1
+        for file in files:
+            assert WORD.encode() not in file.read_bytes(), file.name
+
+
 async def test_deletion_takes_the_messages_away_and_leaves_those_of_others(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         free(w)
