@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO := A cat looks around. Slow zoom in, and at 6 seconds night falls.
 
-.PHONY: help demo test check fix
+.PHONY: help demo test check fix screenshots
 help:          ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -33,3 +33,6 @@ check: $(READY) ## format, lint, types, imports, and the tests
 fix: $(READY)  ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+screenshots: $(READY)  ## photograph the bot's cards into docs/screenshots; needs Debian's chromium-headless-shell
+	@PYTHONPATH=tests $(BIN)/python tests/screenshots.py

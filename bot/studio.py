@@ -4,6 +4,7 @@ What people say in a conversation is bot/conversation.py's, which stands on thes
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -21,9 +22,10 @@ from planner.agent import ModelReader, Reader, RuleReader
 from planner.brief import Look, OnPlanning
 from planner.director import Direction, Director, by_name
 from planner.intent import Context, as_told
-from planner.language.model import LanguageModel
+from planner.language.model import LanguageModel, ModelFailed
 from planner.moderation import Case, Moderator, moderator
 from planner.presets import Preset, find_preset
+from planner.prompting import system_message
 from planner.settings import PlannerSettings, language_model
 from planner.wishes import Filming
 from planner.writer import ModelDirector
@@ -113,6 +115,12 @@ class Studio:
     async def __aexit__(self, *_: object) -> None:
         if self.model:
             await self.model.close()
+
+    async def prepare(self) -> None:
+        """Let a language model read its guide before anybody waits for it. If it cannot, the first question says so."""
+        if self.model:
+            with contextlib.suppress(ModelFailed):
+                await self.model.ready(system_message())
 
     # ---- from words to a plan ----
 

@@ -103,10 +103,10 @@ class Worker:
         self.pace.start()
 
         def on_progress(progress: Progress) -> None:
+            if progress.stage is Stage.FILMED:  # also when it is the last thing that is told
+                self.jobs.window_filmed(job.id, job.attempts, progress.window)
             if lost.is_set() or self.stopping.is_set():
                 raise Stopped
-            if progress.stage is Stage.FILMED:
-                self.jobs.window_filmed(job.id, job.attempts, progress.window)
             if not self.jobs.progress(job.id, job.attempts, self.pace.timed(progress)):
                 lost.set()
 

@@ -69,8 +69,8 @@ class Cards:
         """The card that a message shows."""
         return self._one("message = :value", message)
 
-    def asked_by(self, event: str) -> Card | None:
-        """The card of what an event asked."""
+    def by_event(self, event: str) -> Card | None:
+        """The card that an event asked for."""
         return self._one("asked = :value", event)
 
     def by_job(self, job: int) -> Card | None:
@@ -89,7 +89,12 @@ class Cards:
 
     def open_cards(self) -> list[Card]:
         """Cards that may still change, oldest first."""
-        return [_card(row) for row in self._database.rows("SELECT * FROM cards WHERE NOT closed ORDER BY id", {})]
+        return [_card(row) for row in self._database.rows("SELECT * FROM cards WHERE closed = 0 ORDER BY id", {})]
+
+    def followed(self) -> list[Card]:
+        """Cards that change by themselves, oldest first: being planned, or with a job. A draft waits for a word."""
+        sql = "SELECT * FROM cards WHERE closed = 0 AND (job IS NOT NULL OR draft IS NULL) ORDER BY id"
+        return [_card(row) for row in self._database.rows(sql, {})]
 
     def _one(self, where: str, value: str | int) -> Card | None:
         return self._first(where, {"value": value})
@@ -143,10 +148,10 @@ class Manners:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def policy(self, place: str) -> Policy:
-        """What the owners of a server allow."""
+    def policy(self, place: str, default: Policy | None = None) -> Policy:
+        """What the owners of a server allow; the default where they said nothing yet."""
         text = self._text("place:" + place)
-        return Policy.model_validate_json(text) if text else Policy()
+        return Policy.model_validate_json(text) if text else default or Policy()
 
     def keep_policy(self, place: str, policy: Policy) -> None:
         """Allow this from now on."""

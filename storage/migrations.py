@@ -133,6 +133,7 @@ def m004_cards(db: sqlite_utils.Database) -> None:
         ) STRICT
     """)
     db.execute("CREATE INDEX cards_by_job ON cards (job) WHERE job IS NOT NULL")
+    db.execute("CREATE INDEX cards_by_event ON cards (asked)")
     db.execute("CREATE INDEX cards_open ON cards (closed) WHERE closed = 0")
     db.execute("CREATE INDEX cards_by_asker ON cards (channel, asker)")
     db.execute("CREATE TABLE seen (event TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT")

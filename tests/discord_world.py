@@ -16,7 +16,7 @@ from bot.discord.client import LongtakeClient
 from bot.discord.settings import DiscordSettings
 from bot.studio import Studio
 from engine.segments import write_segment
-from storage.schema import Film, Job, Progress, Stage, Take
+from storage.schema import Film, Job, Progress, Stage, Storyboard, Take
 from storage.timeline import film_frames
 
 
@@ -84,6 +84,23 @@ class World:
             stage=Stage.DENOISING, window=window, windows=len(job.plan.windows), step=step, steps=8, seconds_left=left
         )
         assert self.studio.jobs.progress(job.id, job.attempts, told)
+
+    def draft(self, message: discord.Message) -> Storyboard:
+        """The storyboard that a card shows."""
+        card = self.studio.cards.by_message(str(message.id))
+        assert card is not None
+        assert card.draft is not None
+        return card.draft.plan.storyboard
+
+    def fresh(self, message: discord.Message) -> discord.Message:
+        """A message of the channel as it is now."""
+        return next(m for m in self.channel.history() if m.id == message.id)
+
+    async def restart(self) -> None:
+        """End the bot and start another one on the same data."""
+        self.client = LongtakeClient(Studio(self.client.settings), self.client.settings)
+        self.studio = self.client.studio
+        await self.env.restart_bot(self.client)
 
     @property
     def last(self) -> discord.Message:

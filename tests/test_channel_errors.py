@@ -406,15 +406,18 @@ async def test_an_engine_that_stops_says_what_is_kept_and_that_it_tries_again(tm
         w.studio.jobs.fail(job.id, job.attempts, "The card burnt.", retry=True)
         await w.turn()
         text = texts_of(w.messages[-1])
-        assert "The engine stopped at window 3 of 4: The card burnt. Windows 1 to 2 are kept" in text
+        assert "The engine stopped at window 3 of 4. Windows 1 to 2 are kept. The card burnt. It tries again" in text
+        assert "you don't need to do anything" in text
         for _ in range(2):
             job = await w.work()
             w.studio.jobs.fail(job.id, job.attempts, "The card burnt.", retry=True)
         assert w.studio.jobs.get(job.id).state is JobState.FAILED
         await w.turn()
         text = texts_of(w.messages[-1])
-        assert "The engine stopped at window 3 of 4: The card burnt." in text
-        assert "Nothing was charged." in text
+        assert "The engine stopped at window 3 of 4. The card burnt." in text
+        assert "Nothing was charged. “Try again” films the same plan once more." in text
+        await w.ann.click(w.messages[-1], label="Try again")
+        assert len(w.studio.jobs.queue()) == 1
         assert w.studio.quota.used_minutes(f"discord:{w.ann.id}") == 0
 
 

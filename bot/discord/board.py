@@ -7,12 +7,13 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from pathlib import Path
 
 import discord
 
 from bot.crew import WorkerFailed
 from bot.discord.ask import Ask
-from bot.discord.card_view import PREVIEW, card_view
+from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview, window_text
 from bot.discord.delivery import Delivery
 from bot.discord.faces import CardFace, Phase, face_of
 from bot.discord.keys import Place, channel_of, number_of
@@ -94,21 +95,28 @@ class Board:
         """A request that came to nothing: its card says why, and is settled."""
         if self._studio.cards.get(card) is None:
             return
-        shown = self._shown[card]
-        shown.notes, shown.phase = (reason,), Phase.FAILED
-        await self.refresh(card)
+        self._shown[card].notes = (reason,)
+        await self._close(card, Phase.FAILED)
+
+    async def drop(self, card: int) -> None:
+        """A request that its asker takes back before it is filmed."""
+        self._studio.cards.propose(card, None)
+        await self._close(card, Phase.CANCELLED)
+
+    async def _close(self, card: int, phase: Phase) -> None:
         self._studio.cards.change(card, closed=True)
+        self._shown[card].phase = phase
+        await self.refresh(card)
 
     async def pause(self) -> None:
         """Say on every open card that filming goes on after the restart."""
-        for card in await asyncio.to_thread(self._studio.cards.open_cards):
-            if card.job is not None or card.draft is None:
-                self._shown[card.id].phase = Phase.PAUSED
-                await self._show(card, at_once=True)
+        for card in await asyncio.to_thread(self._studio.cards.followed):
+            self._shown[card.id].phase = Phase.PAUSED
+            await self._show(card, at_once=True)
 
     async def watch(self) -> None:
-        """One turn: every open card is made true, and what is filmed is handed over."""
-        cards = await asyncio.to_thread(self._studio.cards.open_cards)
+        """One turn: every card that changes by itself is made true, and what is filmed is handed over."""
+        cards = await asyncio.to_thread(self._studio.cards.followed)
         await asyncio.gather(*(self._follow(card) for card in cards))
         await self._keep_working()
 
@@ -119,6 +127,7 @@ class Board:
             try:
                 await self._show(card)
                 if card.job is not None:
+                    await self._post_windows(card)
                     await self._settle(card)
             except discord.RateLimited:
                 log.info("card %d waits for Discord's rate limit", card.id)
@@ -160,25 +169,52 @@ class Board:
         if not (told or at_once or time.monotonic() - shown.at >= self._settings.discord_edit_seconds):
             return
         shown.at = time.monotonic()
-        if await self._edit(card, face, shown.face):
-            shown.face = face
+        shown.face = await self._edit(card, face, shown.face) or shown.face
 
-    async def _edit(self, card: Card, face: CardFace, before: CardFace | None) -> bool:
-        more = {}
-        if face.preview and (before is None or before.preview != face.preview):
-            if picture := await asyncio.to_thread(self._preview, face):
-                more = {"attachments": [discord.File(BytesIO(picture), PREVIEW)]}
-            else:
-                face = replace(face, preview=0)
+    async def _edit(self, card: Card, face: CardFace, before: CardFace | None) -> CardFace | None:
+        """Edit a card's message; what it then shows, or None if it cannot be edited any more.
+
+        A picture is sent once: an edit that names no attachments leaves those that are there.
+        """
+        more: dict[str, list[discord.File]] = {}
+        if not shows_preview(face):
+            more = {"attachments": []} if before is None or shows_preview(before) else {}
+        elif before is None or not shows_preview(before) or before.preview != face.preview:
+            picture = await asyncio.to_thread(self._preview, face)
+            face = face if picture else replace(face, preview=0)
+            more = {
+                "attachments": [discord.File(BytesIO(picture), PREVIEW, description=alt_text(face))] if picture else []
+            }
         channel = await self.channel(card)
         try:
             if channel is not None and card.message is not None:
                 await channel.get_partial_message(int(card.message)).edit(view=card_view(face), **more)  # type: ignore[arg-type]
-                return True
+                return face
         except (discord.NotFound, discord.Forbidden):
             log.info("card %d cannot be shown any more", card.id)
         self._studio.cards.change(card.id, message=None)
-        return False
+        return None
+
+    async def _post_windows(self, card: Card) -> None:
+        """Post finished windows as they come, where the server wants that; the last one comes with the film.
+
+        A window is noted before it is sent: after a crash in between it is left out, not sent twice.
+        """
+        assert card.job is not None
+        if not card.place or not self._studio.manners.policy(card.place).post_windows:
+            return
+        face = await asyncio.to_thread(face_of, self._studio, card)
+        for number in range(card.windows_posted + 1, min(face.preview, len(face.windows) - 1) + 1):
+            self._studio.cards.change(card.id, windows_posted=number)
+            file, channel = self._segment(card.job, number), await self.channel(card)
+            if channel is None or not file.is_file():
+                continue
+            text = window_text(face, face.windows[number - 1])
+            name = f"job-{card.job}-{segment_name(number)}"
+            try:
+                await channel.send(text, file=discord.File(file, name), reference=_reference(channel, card))  # type: ignore[arg-type]
+            except discord.HTTPException as error:
+                log.info("window %d of card %d cannot be posted: %s", number, card.id, error)
 
     async def channel(self, card: Card) -> Place | None:
         """Where a card is; None if that is gone or closed to us."""
@@ -210,8 +246,11 @@ class Board:
         """The last frame of the newest finished window as a JPEG; None when its file is gone."""
         if face.job is None:
             return None
-        window = render_folder(self._settings.renders, face.job) / segment_name(face.preview)
+        window = self._segment(face.job, face.preview)
         return last_frame(window) if window.is_file() else None
+
+    def _segment(self, job: int, window: int) -> Path:
+        return render_folder(self._settings.renders, job) / segment_name(window)
 
     async def _keep_working(self) -> None:
         """A worker is there while something waits."""
@@ -225,6 +264,13 @@ class Board:
             if str(error) != self._worker_trouble:
                 log.error("%s", error)
             self._worker_trouble = str(error)
+
+
+def _reference(channel: Place, card: Card) -> discord.MessageReference | None:
+    """An answer to the card; None where it has no message any more."""
+    if card.message is None:
+        return None
+    return channel.get_partial_message(int(card.message)).to_reference(fail_if_not_exists=False)
 
 
 def _replaced(card: Card) -> bool:

@@ -9,11 +9,21 @@ from bot.discord.texts import say
 
 STYLES = {
     "film": discord.ButtonStyle.success,
+    "retry": discord.ButtonStyle.primary,
     "continue": discord.ButtonStyle.primary,
     "cancel": discord.ButtonStyle.danger,
     "delete": discord.ButtonStyle.danger,
 }
-EMOJI = {"again": "🔁", "continue": "▶️", "details": "ℹ️", "delete": "🗑️", "film": "🎬", "edit": "✏️", "cancel": "✖️"}
+EMOJI = {
+    "again": "🔁",
+    "continue": "▶️",
+    "details": "ℹ️",
+    "delete": "🗑️",
+    "film": "🎬",
+    "edit": "✏️",
+    "cancel": "⏹️",
+    "retry": "🔁",
+}
 
 
 def _button(kind: str, act: str, number: int, locale: str) -> discord.ui.Button[discord.ui.View]:

@@ -19,9 +19,10 @@ from bot.discord.commands.tree import Tree
 from bot.discord.front import Front
 from bot.discord.keys import place_of
 from bot.discord.presses import press_card, press_take
-from bot.discord.reactions import ACTS, react
+from bot.discord.reactions import ACTS, react, take_back
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
+from bot.discord.texts.translator import CatalogueTranslator
 from bot.studio import Studio
 from storage.schema import Card
 
@@ -53,7 +54,9 @@ class LongtakeClient(discord.Client):
     async def setup_hook(self) -> None:
         """Once, before the first event."""
         self.add_dynamic_items(CardButton, TakeButton)
+        await self.tree.set_translator(CatalogueTranslator())
         await commands.install(self)
+        self.do(self.studio.prepare())
         self.watching.start()
         self.tidying.start()
 
@@ -107,6 +110,11 @@ class LongtakeClient(discord.Client):
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """A server does not want us any more; nothing of it is kept."""
         await asyncio.to_thread(self.studio.forget.place, place_of(guild))
+
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        """Somebody took a reaction back."""
+        if payload.emoji.name in ACTS:
+            await take_back(self, payload)
 
     async def on_error(self, event_method: str, /, *_: Any, **__: Any) -> None:
         """What an event did wrong goes to the log, whole."""
@@ -187,8 +195,8 @@ class LongtakeClient(discord.Client):
     async def _catch_up(self) -> None:
         """What was asked while we were away, and plans that we were at when we ended."""
         await asyncio.to_thread(self.studio.seen.forget, REMEMBER_SECONDS)
-        for card in await asyncio.to_thread(self.studio.cards.open_cards):
-            if card.job is None and card.draft is None and not self.board.knows(card.id):
+        for card in await asyncio.to_thread(self.studio.cards.followed):
+            if card.job is None and not self.board.knows(card.id):
                 await self._ask_again(card)
         for channel, mark in self.studio.seen.marks().items():
             await self._read_on(int(channel), mark)

@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from bot.discord.keys import number_of
 from bot.discord.trouble import stopped_text
 from bot.studio import Studio
+from storage.renders import render_folder, segment_name
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
 from storage.timeline import DROPPED_FRAMES, FPS, WINDOW_SECONDS, film_time
 
@@ -42,7 +44,7 @@ class WindowFace:
 
 @dataclass(frozen=True)
 class CardFace:
-    """Everything that a card shows. `starts` and `ends` are Unix times, rounded so that a face changes rarely."""
+    """Everything that a card shows. Its moments are Unix times, rounded so that a face changes rarely."""
 
     card: int
     phase: Phase
@@ -62,8 +64,11 @@ class CardFace:
     error: str = ""
     take: int | None = None
     link: str = ""  # of the take's message
-    preview: int = 0  # number of the newest finished window of the plan, whose last frame is shown; 0 is none
+    preview: int = 0  # number of the newest finished window of the plan whose file is there; 0 is none
     elapsed: float | None = None
+    begun: int | None = None
+    parent: int | None = None  # the take that is continued
+    again_of: int | None = None  # the take that is filmed again
 
 
 def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace:
@@ -80,7 +85,15 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace
         return _of_job(studio, card, base, studio.jobs.get(card.job))
     if card.draft is not None:
         plan = card.draft.plan
-        return replace(base, phase=Phase.DRAFT, title=plan.storyboard.title, windows=windows_of(plan), seed=plan.seed)
+        return replace(
+            base,
+            phase=Phase.DRAFT,
+            title=plan.storyboard.title,
+            windows=windows_of(plan),
+            seed=plan.seed,
+            parent=card.draft.parent,
+            again_of=card.draft.again_of,
+        )
     return base
 
 
@@ -98,14 +111,34 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job) -> CardFace:
         progress=job.progress,
         position=position,
         ahead=len(studio.jobs.queue()) - 1 if position is None else position - 1 + _running(studio),
-        starts=_moment(now, estimate.starts) if position else None,
+        starts=_moment(now, estimate.starts) if estimate.starts else None,
         ends=None if job.state.final else _moment(now, estimate.ends),
         seed=job.plan.seed,
         error=stopped_text(job, max(filmed, default=0), card.locale),
         take=job.take,
-        preview=max(filmed, default=0),
-        elapsed=(job.finished - job.started).total_seconds() if job.finished and job.started else None,
+        link=_link(card),
+        preview=_newest(studio, job, filmed),
+        elapsed=studio.takes.get(job.take).film.render_seconds if job.take is not None else None,
+        begun=round(job.started.timestamp()) if job.started and job.state is JobState.RUNNING else None,
+        parent=job.errand.parent,
+        again_of=job.errand.again_of,
     )
+
+
+def _newest(studio: Studio, job: Job, filmed: list[int]) -> int:
+    """The newest finished window that can be looked at: a render's files are there while it lasts."""
+    folder = render_folder(studio.settings.renders, job.id)
+    return next(
+        (window for window in sorted(set(filmed), reverse=True) if (folder / segment_name(window)).is_file()), 0
+    )
+
+
+def _link(card: Card) -> str:
+    """Where the take's message is; "" before there is one."""
+    if card.take_message is None or not card.take_message.isdecimal():
+        return ""
+    server = number_of(card.place) if card.place else "@me"
+    return f"https://discord.com/channels/{server}/{number_of(card.channel)}/{card.take_message}"
 
 
 def _phase(card: Card, job: Job) -> Phase:

@@ -3,7 +3,6 @@
 Each use case reads an Ask, lets the studio or the conversation do the work, and answers with a card or with sentences.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,26 +13,23 @@ from bot.discord.ask import Ask, pictures_of
 from bot.discord.board import Board
 from bot.discord.desk import CardDesk
 from bot.discord.details import details_of, storyboard_text
-from bot.discord.keys import number_of
-from bot.discord.rights import Rights
+from bot.discord.forgetting import Forgetting
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.studio import Proposal, Studio
 from bot.wish import Wish, require_place
 from storage.cards import Withdrawn
-from storage.forget import Forgotten
 from storage.schema import Card, Draft, Job, JobState, Policy, Request, Take, UserError
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
 FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, "paused": False}  # of a plan to look at
 
 
-class Front(Rights):
+class Front(Forgetting):
     """The use cases of the channel."""
 
     def __init__(self, studio: Studio, settings: DiscordSettings, board: Board) -> None:
-        super().__init__(studio, settings)
-        self.board = board
+        super().__init__(studio, settings, board)
         self.conversation = Conversation(studio)
 
     # ---- what is said ----
@@ -51,7 +47,7 @@ class Front(Rights):
                 await self._film_on(former, reply.job)
                 return ()
             if former:
-                await self.board.refresh(former.id)
+                await (self.board.drop if self._dropped(former) else self.board.refresh)(former.id)
             return reply.lines
 
         async def direct(card: Card) -> Reply:
@@ -112,8 +108,8 @@ class Front(Rights):
         request = Request(text="", channel=errand.channel, requester=errand.requester, restricted=errand.restricted)
         return Draft(request=request, plan=take.plan, parent=errand.parent, again_of=take.id)
 
-    async def show_draft(self, ask: Ask, draft: Draft) -> None:
-        """A new card for a draft that was edited by hand."""
+    async def show_draft(self, ask: Ask, draft: Draft, approve: bool = True) -> None:
+        """A new card for a draft that is ready: it waits for a word, or is filmed at once."""
         policy = self.admit(ask)
         wish = self._wish(ask, policy)
         judged = self.studio.judged(wish, draft)
@@ -122,37 +118,31 @@ class Front(Rights):
             self.studio.cards.propose(card.id, judged)
             return Reply((), Proposal(judged, self.studio.errand(wish, judged), ()))
 
-        await self._direct(ask, policy, direct, approve=True)
+        await self._direct(ask, policy, direct, approve)
 
     async def cancel(self, ask: Ask, card: Card) -> None:
         """Cancel a card's job, or throw its draft away."""
         self.require_own(ask, card, "cancel")
         if card.job is not None:
             self.studio.cancel(card.job)
-        else:
-            self.studio.cards.propose(card.id, None)
-            self.studio.cards.change(card.id, closed=True)
-        await self.board.refresh(card.id)
+            await self.board.refresh(card.id)
+        elif not card.closed:
+            await self.board.drop(card.id)
 
-    async def delete(self, ask: Ask, take: Take) -> Forgotten:
-        """Take a film out of the channel and of storage; what continues it stays."""
-        if take.errand.requester != ask.asker_key and not ask.moderates:
-            owner = f"<@{number_of(take.errand.requester)}>"
-            raise UserError(say(ask.locale, "error.not_yours_to_delete", owner=owner))
-        gone = await asyncio.to_thread(self.studio.forget.take, take.id)
-        await self.board.take_down(gone)
-        return gone
-
-    async def unsaid(self, event: str) -> None:
-        """Somebody deleted the message that asked: what is not being filmed yet is forgotten, its pictures as well."""
-        card = self.studio.cards.asked_by(event)
-        if card is None:
-            return
-        if card.job is not None:
-            if self.studio.jobs.get(card.job).state is not JobState.QUEUED:
-                return
-            self.studio.cancel(card.job)
-        await self.board.take_down(await asyncio.to_thread(self.studio.forget.card, card.id))
+    async def retry(self, ask: Ask, card: Card) -> None:
+        """The plan of a card whose film came to nothing, on a new card."""
+        self.require_own(ask, card, "film")
+        job = self.studio.jobs.get(card.job) if card.job is not None else None
+        if job is None or job.state not in (JobState.FAILED, JobState.CANCELLED):
+            raise UserError(say(ask.locale, "error.nothing_to_retry"))
+        request = Request(
+            text=card.words,
+            channel=ask.channel_key,
+            requester=ask.asker_key,
+            restricted=job.errand.restricted,
+        )
+        draft = Draft(request=request, plan=job.plan, parent=job.errand.parent, again_of=job.errand.again_of)
+        await self.show_draft(replace(ask, text=card.words), draft, approve=False)
 
     async def show(self, ask: Ask, take: Take) -> None:
         """Post a take here once more."""
@@ -161,16 +151,6 @@ class Front(Rights):
         wish = self._wish(ask, policy)
         require_place(wish, take.errand.restricted)
         await self.board.delivery.show(ask.channel, take, ask.locale)
-
-    async def forget(self, ask: Ask) -> Forgotten:
-        """Delete everything of a person, at their word. What is being filmed for them is cancelled."""
-        gone = await asyncio.to_thread(self.studio.forget.person, ask.asker_key)
-        await asyncio.to_thread(self.studio.tidy)
-        return gone
-
-    def banned_anywhere(self, person: str) -> bool:
-        """Whether a server keeps a ban of a person, which outlives the deletion of their data."""
-        return self.studio.manners.banned(person)
 
     async def send_to(self, ask: Ask, take: Take) -> None:
         """Send a film to a person, who asked for that."""
@@ -203,6 +183,8 @@ class Front(Rights):
         card = await self.board.open(ask)
         try:
             reply = await direct(card)
+            if self._dropped(card):
+                return
             if reply.draft and not self._waits(ask, policy, approve):
                 wish = self._wish(ask, policy)
                 reply = replace(
@@ -219,6 +201,14 @@ class Front(Rights):
         if reply.job:
             await self._film_on(card, reply.job)
         await self.board.refresh(card.id, reply.lines)
+
+    def _dropped(self, card: Card) -> bool:
+        """Whether a card was cancelled while its plan was made; what was planned is thrown away."""
+        now = self.studio.cards.get(card.id)
+        if now and not now.closed:
+            return False
+        self.studio.cards.propose(card.id, None)
+        return True
 
     async def _film_on(self, card: Card, job: Job) -> None:
         self.studio.cards.change(card.id, job=job.id)

@@ -25,13 +25,15 @@ async def press_card(client: "LongtakeClient", interaction: discord.Interaction,
     if act == "edit":
         await edit_card(client, interaction, card)
         return
-    done = {"film": "done.queued", "cancel": "done.cancelled"}.get(act, "")
+    done = {"film": "done.queued", "cancel": "done.cancelled", "retry": "done.retried"}.get(act, "")
     async with answering(interaction, done):
         match act:
             case "film":
                 await front.approve(ask, card)
             case "cancel":
                 await front.cancel(ask, card)
+            case "retry":
+                await front.retry(ask, card)
             case "plan":
                 await tell(interaction, plan_text(client.studio, card, ask.locale))
 

@@ -21,7 +21,8 @@ class Rights:
 
     def policy(self, ask: Ask) -> Policy:
         """What holds where something is asked."""
-        return self.studio.manners.policy(ask.place) if ask.place else Policy(continue_by="owner")
+        default = Policy(approve=self.settings.discord_approve, continue_by="anyone" if ask.place else "owner")
+        return self.studio.manners.policy(ask.place, default) if ask.place else default
 
     def admit(self, ask: Ask) -> Policy:
         """The policy; UserError if nothing may be asked here by this person, or if we could not answer."""

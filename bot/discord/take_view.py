@@ -3,10 +3,13 @@
 import discord
 
 from bot.discord.buttons import TakeButton
+from bot.discord.card_view import LONGEST_TITLE, lineage
+from bot.discord.safe import one_line, plain
 from bot.discord.texts import say
 from bot.progress import clock
 from storage.schema import Take
 
+LONGEST_ALT = 1000
 ACTS = ("continue", "again", "edit", "details", "delete")
 
 
@@ -16,15 +19,24 @@ def film_name(take: Take) -> str:
 
 
 def take_text(take: Take, locale: str) -> str:
-    """One line on a take."""
-    return say(
+    """One line on a take: title, length, time and descent; a second one if its model is untrained."""
+    line = say(
         locale,
         "take.line",
         take=take.id,
-        title=discord.utils.escape_markdown(take.plan.storyboard.title),
+        title=one_line(take.plan.storyboard.title, LONGEST_TITLE),
         seconds=f"{take.film.seconds:.1f}",
         took=clock(take.film.render_seconds),
     )
+    line = " · ".join(filter(None, (line, lineage(locale, take.errand.parent, take.errand.again_of))))
+    return line if take.film.trained else f"{line}\n{say(locale, 'take.untrained')}"
+
+
+def take_alt(take: Take, locale: str) -> str:
+    """What a take shows, for who cannot see it."""
+    windows = take.plan.storyboard.windows
+    what = "; ".join(beat.action for window in windows for beat in window.beats) or windows[0].scene
+    return plain(say(locale, "take.alt", seconds=f"{take.film.seconds:.1f}", what=what), LONGEST_ALT)
 
 
 def take_view(take: Take, locale: str) -> discord.ui.View:

@@ -16,4 +16,4 @@ def stopped_text(job: Job, filmed: int, locale: str) -> str:
     kept = (
         "" if job.state is JobState.FAILED or not filmed else say(locale, f"stopped.kept_{min(filmed, 2)}", last=filmed)
     )
-    return " ".join(filter(None, [where, job.error, kept]))
+    return " ".join(filter(None, [where, kept, job.error]))

@@ -60,7 +60,7 @@ def take_at(interaction: Talk, message: discord.Message) -> Take:
 def menus() -> tuple[discord.app_commands.ContextMenu, ...]:
     """The commands on messages; a tree needs its own."""
     return (
-        menu("continue_this_take", continue_this),
-        menu("film_from_message", film_from),
-        menu("take_details", details),
+        menu("continue", continue_this),
+        menu("film", film_from),
+        menu("details", details),
     )

@@ -52,4 +52,4 @@ def choices(**values: tuple[str, ...]) -> Callable[[Callback], Callback]:
 
 def menu(path: str, callback: Callback) -> app_commands.ContextMenu:
     """A command on a message."""
-    return app_commands.ContextMenu(name=phrase(f"command.{path}.name"), callback=callback)
+    return app_commands.ContextMenu(name=phrase(f"command.menu.{path}.name"), callback=callback)
