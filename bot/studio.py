@@ -100,7 +100,7 @@ class Studio:
         self.manners = Manners(database)
         self.pace = Pace(self.jobs, self.takes)
         self.quota = Quota(self.jobs, self.takes, self.pace, Spent(database))
-        self.forget = Forget(database, self.media, settings.renders)
+        self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
         self._director = Director()

@@ -45,12 +45,16 @@ class Forgotten:
 
 
 class Forget:
-    """Deletes, in one transaction each. `now` is the clock, in seconds since 1970."""
+    """Deletes, in one transaction each. `renders` holds the work folders of jobs, `copies` smaller copies of films, named
+    after them. `now` is the clock, in seconds since 1970."""
 
-    def __init__(self, database: Database, media: Media, renders: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: Database, media: Media, renders: Path, copies: Path, now: Callable[[], float] = time.time
+    ) -> None:
         self._database = database
         self._media = media
         self._renders = renders
+        self._copies = copies
         self._now = now
 
     def take(self, take: int) -> Forgotten:
@@ -109,7 +113,7 @@ class Forget:
             named = _named(db)
             strays = [m for m in self._media.all() if m not in named and self._media.path(m).stat().st_mtime < then]
             for media in strays:
-                self._media.remove(media)
+                self._remove(media)
         return len(strays)
 
     # ---- inside ----
@@ -150,13 +154,18 @@ class Forget:
             db.execute(sql)
         needed = files & _named(db)
         for media in files - needed:
-            self._media.remove(media)
+            self._remove(media)
         return Forgotten(**{**vars(gone), "files": len(files - needed), "kept_files": len(needed)})
 
     def _finished(self, gone: Forgotten) -> Forgotten:
         """Nothing of it is left in the write-ahead log either; deleted rows are overwritten where they stood."""
         self._database.checkpoint()
         return gone
+
+    def _remove(self, media: MediaId) -> None:
+        self._media.remove(media)
+        for copy in self._copies.glob(f"{media}-*"):
+            copy.unlink(missing_ok=True)
 
     def _count_spent(self, db: sqlite_utils.Database) -> None:
         """Film of the last day still counts for who had it, or deleting would be a way around the limit."""

@@ -175,6 +175,17 @@ async def test_show_posts_a_take_in_another_channel_where_it_can_be_answered(tmp
         assert w.studio.jobs.queue()[0].errand.parent == take.id
 
 
+async def test_a_film_that_takes_longer_than_a_token_lives_is_delivered(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(approve=False))
+        await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo)
+        job = await w.work()
+        await w.turn(16 * 60)  # of Discord's clock
+        take = w.finish(job)
+        await w.turn()
+        assert [a.filename for a in w.messages[-1].attachments] == [f"take-{take.id}.mp4"]
+
+
 # ---- who may ----
 
 

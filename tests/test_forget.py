@@ -24,7 +24,7 @@ def traces(w: World, *needles: str) -> dict[str, list[str]]:
         db.execute("VACUUM")
     db.close()
     w.studio.forget._database.checkpoint()
-    found = {}
+    found: dict[str, list[str]] = {}
     for file in (w.folder / "data").rglob("*"):
         if file.is_file():
             data = file.read_bytes()
@@ -57,8 +57,14 @@ async def test_after_deletion_no_row_and_no_file_has_a_persons_id_or_words(tmp_p
         await w.ann.user.slash("film", story=STORY, image1=w.photo)
         assert traces(w, str(w.ann.id), WORD), "the test would find them"
         assert media(w)
+        take = w.studio.takes.made_for(f"discord:{w.ann.id}", datetime.now(UTC) - timedelta(days=1))[0]
+        copies = tmp_path / "data" / "copies"
+        copies.mkdir(exist_ok=True)
+        for video in (take.film.video, "0" * 64):
+            (copies / f"{video}-9000.mp4").write_bytes(b"a smaller copy")
         result = await w.ann.slash(w.channel, "mydata delete", sure=True)
         assert "Deleted: 1 films" in result.response.content
+        assert [copy.name for copy in copies.iterdir()] == [f"{'0' * 64}-9000.mp4"]
         await w.env.settle()
         assert traces(w, str(w.ann.id), WORD) == {}
         assert media(w) == set()

@@ -26,7 +26,7 @@ async def change(interaction: Talk, changed: Changed) -> None:
     async with answering(interaction):
         require_manager(interaction)
         ask, manners = ask_of(interaction), interaction.client.studio.manners
-        before = manners.policy(ask.place)
+        before = interaction.client.front.policy(ask)
         policy = Policy.model_validate({**before.model_dump(), **changed(before)})
         manners.keep_policy(ask.place, policy)
         lines = told(policy, ask.locale)
