@@ -45,8 +45,8 @@ class Forgotten:
 
 
 class Forget:
-    """Deletes, in one transaction each. `renders` holds the work folders of jobs, `copies` smaller copies of films, named
-    after them. `now` is the clock, in seconds since 1970."""
+    """Deletes, in one transaction each. `renders` holds the work folders of jobs, `copies` films made smaller, named
+    after what they were. `now` is the clock, in seconds since 1970."""
 
     def __init__(
         self, database: Database, media: Media, renders: Path, copies: Path, now: Callable[[], float] = time.time

@@ -44,13 +44,13 @@ def prompts_of(plan: Plan) -> list[str]:
     ]
 
 
-def storyboard_text(board: Storyboard, locale: str) -> list[str]:
+def storyboard_text(board: Storyboard) -> list[str]:
     """A storyboard that nothing can be filmed from yet, window by window in seconds of the film."""
     lines = [f"**{discord.utils.escape_markdown(board.title)}**"]
     for number, window in enumerate(board.windows, start=1):
         beats = [f"{film_time(number, beat.seconds):.1f} s {beat.action}" for beat in window.beats]
         told = discord.utils.escape_markdown("; ".join(filter(None, [window.scene, *beats, window.camera])))
-        lines.append(say(locale, "plan.window", number=number, told=told))
+        lines.append(f"**{number}** {told}")
     return lines
 
 

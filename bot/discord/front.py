@@ -84,7 +84,7 @@ class Front(Forgetting):
             await self._propose(ask, None, self.studio.film, approve=True)
             return ()
         storyboard, notes = await self.studio.sketch(self._wish(ask, self.admit(ask)))
-        return (*storyboard_text(storyboard, ask.locale), *notes, say(ask.locale, "plan.no_picture"))
+        return (*storyboard_text(storyboard), *notes, say(ask.locale, "plan.no_picture"))
 
     async def approve(self, ask: Ask, card: Card) -> None:
         """Film a card's draft."""

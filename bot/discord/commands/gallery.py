@@ -79,7 +79,7 @@ async def gallery(client: "LongtakeClient", page: Page, locale: str) -> tuple[st
     channel = client.get_channel(page.channel)
     guild = getattr(getattr(channel, "guild", None), "id", "@me")
     shown = rows[page.number * A_PAGE : (page.number + 1) * A_PAGE]
-    lines = [_line(client.studio, take, depth, locale, guild) for depth, take in shown]
+    lines = [_line(client.studio, take, depth, guild) for depth, take in shown]
     head = say(locale, f"gallery.{page.order}", count=len(rows), page=page.number + 1, pages=last + 1)
     view = discord.ui.View(timeout=None)
     if last:
@@ -102,17 +102,11 @@ def _rows(studio: Studio, page: Page) -> list[tuple[int, Take]]:
     return [(depth, take) for depth, take in rows if not page.person or take.errand.requester == key_of(page.person)]
 
 
-def _line(studio: Studio, take: Take, depth: int, locale: str, guild: object) -> str:
+def _line(studio: Studio, take: Take, depth: int, guild: object) -> str:
     message = next(iter(studio.takes.messages(take.id)), None)
     link = f"https://discord.com/channels/{guild}/{number_of(take.errand.channel)}/{message}"
     number = f"[{take.id}]({link})" if message else str(take.id)
-    told = say(
-        locale,
-        "gallery.line",
-        number=number,
-        title=discord.utils.escape_markdown(take.plan.storyboard.title[:60]),
-        seconds=f"{take.film.seconds:.1f}",
-        when=discord.utils.format_dt(take.created, "R"),
-        owner=f"<@{number_of(take.errand.requester)}>",
-    )
+    title = discord.utils.escape_markdown(take.plan.storyboard.title[:60])
+    when, owner = discord.utils.format_dt(take.created, "R"), f"<@{number_of(take.errand.requester)}>"
+    told = f"**{number}** {title} · {take.film.seconds:.1f} s · {owner} · {when}"
     return " " * 4 * min(depth, 8) + ("└ " if depth else "") + told
