@@ -4,9 +4,13 @@ import time
 from collections.abc import Callable
 
 from storage.database import Database, Row, first_row, to_datetime, to_milliseconds
-from storage.schema import Card, Draft, Person, Policy
+from storage.schema import Card, Draft, Person, Policy, UserError
 
 _CHANGING = ("message", "job", "take_message", "windows_posted", "closed")
+
+
+class Withdrawn(UserError):
+    """The card is forgotten; there is nobody to tell."""
 
 
 class Cards:
@@ -35,8 +39,7 @@ class Cards:
         sets = ", ".join(f"{name} = :{name}" for name in values)
         with self._database.write() as db:
             row = first_row(db, f"UPDATE cards SET {sets} WHERE id = :card RETURNING *", {"card": card, **values})
-        assert row is not None, f"there is no card {card}"
-        return _card(row)
+        return _card(_still(row))
 
     def propose(self, card: int, draft: Draft | None) -> Card:
         """Show a draft on a card, or none any more."""
@@ -46,8 +49,7 @@ class Cards:
                 "UPDATE cards SET draft = :draft WHERE id = :card RETURNING *",
                 {"card": card, "draft": _json(draft)},
             )
-        assert row is not None, f"there is no card {card}"
-        return _card(row)
+        return _card(_still(row))
 
     def take_draft(self, card: int) -> Draft | None:
         """The draft of a card, which is then no longer discussed. Of two that ask at once, one gets it."""
@@ -79,6 +81,15 @@ class Cards:
         """A person's newest card in a channel that shows a draft."""
         where = "channel = :channel AND asker = :asker AND draft IS NOT NULL AND NOT closed"
         return self._first(where, {"channel": channel, "asker": asker})
+
+    def of(self, asker: str) -> list[Card]:
+        """All cards of a person, oldest first."""
+        rows = self._database.rows("SELECT * FROM cards WHERE asker = :asker ORDER BY id", {"asker": asker})
+        return [_card(row) for row in rows]
+
+    def open_cards(self) -> list[Card]:
+        """Cards that may still change, oldest first."""
+        return [_card(row) for row in self._database.rows("SELECT * FROM cards WHERE closed = 0 ORDER BY id", {})]
 
     def followed(self) -> list[Card]:
         """Cards that change by themselves, oldest first: being planned, or with a job. A draft waits for a word."""
@@ -146,6 +157,14 @@ class Manners:
         """Allow this from now on."""
         self._keep("place:" + place, policy.model_dump_json())
 
+    def banned(self, person: str) -> bool:
+        """Whether any server bans a person."""
+        sql = """
+            SELECT 1 FROM manners AS kept, json_each(kept.value, '$.banned') AS ban
+            WHERE kept.key LIKE 'place:%' AND ban.value = :person
+        """
+        return bool(self._database.rows(sql, {"person": person}))
+
     def person(self, person: str) -> Person:
         """What a person wants."""
         text = self._text("person:" + person)
@@ -171,6 +190,13 @@ class Manners:
         sql = "INSERT INTO manners (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value"
         with self._database.write() as db:
             db.execute(sql, {"key": key, "value": value})
+
+
+def _still(row: Row | None) -> Row:
+    """The row of a card; UserError when it is forgotten, as when somebody deletes what they asked."""
+    if row is None:
+        raise Withdrawn("That request was withdrawn.")
+    return row
 
 
 def _json(draft: Draft | None) -> str | None:

@@ -16,12 +16,14 @@ from bot.discord.ask import Ask
 from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview, window_text
 from bot.discord.delivery import Delivery
 from bot.discord.faces import CardFace, Phase, face_of
-from bot.discord.keys import Place, channel_of
+from bot.discord.keys import Place, channel_of, number_of
+from bot.discord.log_channel import report
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.line import Line
 from bot.studio import Studio
 from storage.footage import last_frame
+from storage.forget import Forgotten
 from storage.renders import render_folder, segment_name
 from storage.schema import Card, JobState, UserError
 
@@ -92,6 +94,8 @@ class Board:
 
     async def fail(self, card: int, reason: str) -> None:
         """A request that came to nothing: its card says why, and is settled."""
+        if self._studio.cards.get(card) is None:
+            return
         self._shown[card].notes = (reason,)
         await self._close(card, Phase.FAILED)
 
@@ -142,6 +146,11 @@ class Board:
             job = self._studio.jobs.get(card.job)
             if job.state is JobState.DONE and card.take_message is None:
                 await self.delivery.hand_over(card, job)
+            if job.state is JobState.FAILED:
+                line = say(
+                    "en", "log.failed", job=job.id, error=job.error or "", channel=f"<#{number_of(card.channel)}>"
+                )
+                await report(self._client, self._studio, card.place, line)
             if job.state.final:
                 await self._show(self._studio.cards.get(card.id) or card, at_once=True)
                 self._studio.cards.change(card.id, closed=True)
@@ -212,6 +221,16 @@ class Board:
     async def channel(self, card: Card) -> Place | None:
         """Where a card is; None if that is gone or closed to us."""
         return await channel_of(self._client, card.channel)
+
+    async def take_down(self, gone: Forgotten) -> None:
+        """Delete the messages of what was forgotten, as far as we may."""
+        for card in gone.cards:
+            self._shown.pop(card, None)
+        for key, message in gone.messages:
+            channel = await channel_of(self._client, key)
+            if channel is not None:
+                with contextlib.suppress(discord.NotFound, discord.Forbidden):
+                    await channel.get_partial_message(int(message)).delete()
 
     def knows(self, card: int) -> bool:
         """Whether a card was shown since the bot was started."""

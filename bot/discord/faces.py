@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from bot.discord.keys import number_of
+from bot.discord.trouble import stopped_text
 from bot.line import Estimate, Line, Place
 from bot.studio import Studio
 from storage.renders import render_folder, segment_name
@@ -114,7 +115,7 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place |
         starts=_moment(now, estimate.starts) if estimate.starts else None,
         ends=None if job.state.final else _moment(now, estimate.ends),
         seed=job.plan.seed,
-        error=job.error or "",
+        error=stopped_text(job, max(filmed, default=0), card.locale),
         take=job.take,
         link=_link(card),
         preview=_newest(studio, job, filmed),

@@ -75,6 +75,7 @@ class Errand(Value):
     parent: int | None = None  # the take that this one continues
     again_of: int | None = None  # the first take of which this is another take
     message: str | None = None  # the message that asked
+    restricted: bool = False  # the take belongs into age-restricted channels, or behind a spoiler
 
 
 class Job(Value):
