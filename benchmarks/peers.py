@@ -7,6 +7,7 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from rig import ROOT
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
@@ -14,6 +15,15 @@ from oracles import dit_to_diffusers, vae_to_diffusers  # noqa: E402
 
 from engine.dit import PATCH, DiT  # noqa: E402
 from engine.vae import VAE  # noqa: E402
+
+# What torch 2.11 prefers on a Hopper. NOTE: it has to be asked for, since once any part of a process has ordered its
+# attention kernels (engine/attention.py does), torch goes by its older order: FlashAttention 2 first.
+PREFERRED = [
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
 
 
 def transformer(network: DiT, device: torch.device) -> WanTransformer3DModel:
@@ -38,7 +48,8 @@ def transformer(network: DiT, device: torch.device) -> WanTransformer3DModel:
 
 def velocity(peer: WanTransformer3DModel, inputs: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
     """As DiT.forward. text: [B, text_len, text_dim], padded"""
-    out: Tensor = peer(inputs.bfloat16(), sigma * 1000, text.bfloat16(), return_dict=False)[0]
+    with sdpa_kernel(PREFERRED, set_priority=True):
+        out: Tensor = peer(inputs.bfloat16(), sigma * 1000, text.bfloat16(), return_dict=False)[0]
     return out
 
 

@@ -1,8 +1,9 @@
-"""Times one window of the 14 B model with random weights, stage by stage, through the engine's own main path.
+"""Times windows of the 14 B model with random weights, stage by stage and through the engine's own main path.
 
 How its forward and its decoder compare with their plain twins and with diffusers says benchmarks/compare.py.
 
     python benchmarks/render.py                 on a GPU with 80 GB or more
+    python benchmarks/render.py --windows 5 --precision fp8-attention   and what a window of many costs
     python benchmarks/render.py --toy           the same code at toy size, on any machine
 
 The last line is one JSON object. Weights are random and never zero, so that nothing is skipped or compressed.
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -46,6 +48,7 @@ from storage.schema import (
     StoryboardWindow,
     Window,
 )
+from storage.timeline import film_frames
 
 PHOTO = "a" * 64
 UMT5_XXL = {
@@ -78,15 +81,25 @@ def main() -> None:
     print(f"commit {commit()}, torch {torch.__version__}, {device_name(device)}", flush=True)
     timings = Timings()
     with timings.of("build"), tempfile.TemporaryDirectory() as folder:
-        models = build(options.toy, device, Path(folder))
+        models = build(options, device, Path(folder))
     size = Size(width=64, height=48) if options.toy else Size(width=832, height=480)
     stages(models, size, timings, options.repeats)
     results = {"stages": timings.median()}
     for name in options.presets:
-        results[name] = film(models, PRESETS[name], size)
+        results[name] = film(models, PRESETS[name], size, options.windows)
         print(name, json.dumps(results[name]), flush=True)
     results["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None
-    print(json.dumps({"size": str(size), "device": device_name(device), "commit": commit(), **results}))
+    print(
+        json.dumps(
+            {
+                "size": str(size),
+                "device": device_name(device),
+                "commit": commit(),
+                "precision": options.precision,
+                **results,
+            }
+        )
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -94,18 +107,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--toy", action="store_true", help="toy networks")
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each stage")
     parser.add_argument("--presets", nargs="*", default=["lightning"], choices=["lightning", "quality"])
+    parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "fp8", "fp8-attention"])
+    parser.add_argument("--windows", type=int, default=1, help="of the film that each preset makes")
     return parser.parse_args()
 
 
-def build(toy: bool, device: torch.device, folder: Path) -> Models:
+def build(options: argparse.Namespace, device: torch.device, folder: Path) -> Models:
     """Random networks made on the device, so that no file and no host memory is needed."""
-    dtype = torch.bfloat16
+    dtype, toy = torch.bfloat16, options.toy
     sizes = untrained.DIT if toy else DiTConfig()
     experts = {}
     for expert in Expert:
         with torch.device("meta"):
             network = DiT(sizes).requires_grad_(False).to_precision(dtype)
         experts[expert] = randomised(network, device)
+        if options.precision != "bfloat16":
+            experts[expert].to_fp8(attention=options.precision == "fp8-attention")
     with torch.device("meta"):
         vae = VAE(untrained.VAE_SIZES if toy else VAEConfig()).requires_grad_(False).to(dtype)
     return Models(
@@ -160,23 +177,26 @@ def stages(models: Models, size: Size, timings: Timings, repeats: int) -> None:
             print(f"{stage:16} {statistics.median(timings.seconds[stage]):.3f} s", flush=True)
 
 
-def film(models: Models, preset: Preset, size: Size) -> dict[str, float]:
-    """One window from request to mp4: a plan, through pipeline.render."""
+def film(models: Models, preset: Preset, size: Size, windows: int) -> dict[str, float]:
+    """So many windows from request to mp4: a plan, through pipeline.render.
+
+    `sustained_s` is from one window's last step to the next one's, all that lies between in it.
+    """
     window = Window(prompt="a dog runs along the beach", negative="blurred", seed=1)
     plan = Plan(
-        storyboard=Storyboard(title="benchmark", windows=(StoryboardWindow(scene=window.prompt),)),
+        storyboard=Storyboard(title="benchmark", windows=(StoryboardWindow(scene=window.prompt),) * windows),
         size=size,
         source=StartImage(image=PHOTO),
-        windows=(window,),
+        windows=(window,) * windows,
         sampling=preset.sampling,
         seed=1,
         model=preset.model,
     )
-    seen: list[tuple[Stage, int, float]] = []
+    seen: list[tuple[Stage, int, int, float]] = []
 
     def on_progress(progress: Progress) -> None:
         wait()
-        seen.append((progress.stage, progress.step, time.perf_counter()))
+        seen.append((progress.stage, progress.window, progress.step, time.perf_counter()))
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
@@ -187,16 +207,20 @@ def film(models: Models, preset: Preset, size: Size) -> dict[str, float]:
         rendering = pipeline.render(plan, models, out, on_progress)
         total = time.perf_counter() - started
         tail = torch.as_tensor(bytearray(rendering.tail.read_bytes()[-4096:]))
-        assert rendering.frames == 81
+        assert rendering.frames == film_frames(windows)
         assert tail.any(), "a window that is not empty"
-    first, last = (next(at for stage, step, at in seen if (stage, step) == key) for key in (
-        (Stage.DENOISING, 0), (Stage.DENOISING, preset.sampling.steps)))  # fmt: skip
-    return {
-        "steps": preset.sampling.steps,
-        "denoise_s": round(last - first, 3),
-        "decode_and_h264_s": round(next(at for stage, _, at in seen if stage is Stage.FILMED) - last, 3),
-        "window_s": round(total, 3),
+    steps = preset.sampling.steps
+    at = {(stage, number, step): moment for stage, number, step, moment in seen}
+    results = {
+        "steps": steps,
+        "denoise_s": at[Stage.DENOISING, 1, steps] - at[Stage.DENOISING, 1, 0],
+        "decode_and_h264_s": at[Stage.FILMED, windows, steps] - at[Stage.DENOISING, windows, steps],
+        "film_s": total,
     }
+    if windows > 1:
+        ends = [at[Stage.DENOISING, number, steps] for number in range(1, windows + 1)]
+        results["sustained_s"] = statistics.median(b - a for a, b in pairwise(ends))
+    return {name: round(value, 3) for name, value in results.items()}
 
 
 if __name__ == "__main__":

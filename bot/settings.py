@@ -15,3 +15,6 @@ class BotSettings(StorageSettings):
     max_story: Annotated[int, Field(gt=0)] = 4000  # characters
     max_pictures: Annotated[int, Field(gt=0)] = 8
     max_megapixels: Annotated[float, Field(gt=0)] = 64.0  # of one picture
+    retention_days: Annotated[int, Field(ge=0)] = (
+        0  # that requests and takes of a chat are kept; 0: until they are deleted
+    )

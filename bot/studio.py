@@ -4,6 +4,7 @@ What people say in a conversation is bot/conversation.py's, which stands on thes
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -13,17 +14,18 @@ from typing import Self
 
 from bot.crew import Crew
 from bot.intake import Intake
-from bot.pace import Pace
+from bot.line import Line
 from bot.quota import Quota
 from bot.settings import BotSettings
-from bot.wish import Wish, checked_keep_frames, checked_seed, checked_size
+from bot.wish import Wish, checked_keep_frames, checked_seed, checked_size, require_place
 from planner.agent import ModelReader, Reader, RuleReader
 from planner.brief import Look, OnPlanning
 from planner.director import Direction, Director, by_name
 from planner.intent import Context, as_told
-from planner.language.model import LanguageModel
+from planner.language.model import LanguageModel, ModelFailed
 from planner.moderation import Case, Moderator, moderator
 from planner.presets import Preset, find_preset
+from planner.prompting import system_message
 from planner.settings import PlannerSettings, language_model
 from planner.wishes import Filming
 from planner.writer import ModelDirector
@@ -31,6 +33,7 @@ from storage.cards import Cards, Manners, Seen
 from storage.channels import Channels
 from storage.colours import main_colours
 from storage.database import Database
+from storage.forget import Forget, Spent
 from storage.jobs import Jobs
 from storage.media import Media
 from storage.pictures import load_picture
@@ -55,6 +58,7 @@ from storage.workers import Workers
 
 SEEDS = 10**9  # that we draw from: short enough to be typed
 WATCH_SECONDS = 0.2
+STRAY_SECONDS = 3600.0  # after which a picture that nothing names was sent in vain
 LOOK_PIXELS = 448  # of a picture's longer side, for a language model that sees
 
 
@@ -83,7 +87,7 @@ class Studio:
         self.settings = settings
         self.preset = find_preset(settings.preset)
         planner = planner or PlannerSettings.model_construct()
-        self.moderator: Moderator = moderator(planner.blocklist, planner.moderation)
+        self.moderator: Moderator = moderator(planner.blocklist, planner.moderation, planner.restricted_words)
         self.model: LanguageModel | None = language_model(planner)
         database = Database.open(settings.database)
         self.jobs = Jobs(database)
@@ -94,8 +98,8 @@ class Studio:
         self.cards = Cards(database)
         self.seen = Seen(database)
         self.manners = Manners(database)
-        self.pace = Pace(self.jobs, self.takes)
-        self.quota = Quota(self.jobs, self.takes, self.pace)
+        self.quota = Quota(self.jobs, self.takes, Spent(database))
+        self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
         self._director = Director()
@@ -110,6 +114,12 @@ class Studio:
     async def __aexit__(self, *_: object) -> None:
         if self.model:
             await self.model.close()
+
+    async def prepare(self) -> None:
+        """Let a language model read its guide before anybody waits for it. If it cannot, the first question says so."""
+        if self.model:
+            with contextlib.suppress(ModelFailed):
+                await self.model.ready(system_message())
 
     # ---- from words to a plan ----
 
@@ -155,6 +165,10 @@ class Studio:
                 self._crew.ensure()
                 time.sleep(WATCH_SECONDS)
 
+    def line(self) -> Line:
+        """Who is filmed and who waits, as things stand."""
+        return Line(self.jobs, self.takes)
+
     def ensure_worker(self) -> None:
         """Start a worker unless one lives; WorkerFailed if none stays alive."""
         self._crew.ensure()
@@ -162,6 +176,12 @@ class Studio:
     def cancel(self, job: int) -> Job:
         """Cancel a job that is queued or running."""
         return self.jobs.cancel(job)
+
+    def tidy(self) -> None:
+        """Forget what is older than the owner wants it kept, and pictures that no request names any more."""
+        if self.settings.retention_days:
+            self.forget.older_than(self.settings.retention_days * 86400.0)
+        self.forget.strays(STRAY_SECONDS)
 
     def take(self, wish: Wish) -> Take:
         """The take that a wish means."""
@@ -196,10 +216,15 @@ class Studio:
         if wish.policy:
             self.quota.require(wish.requester, wish.policy, plan.new_seconds)
         self.media.require(plan.media)
-        words = " ".join(window.prompt for window in plan.windows)
-        self.moderator.require(Case(words, wish.channel, wish.requester))
-        draft = _draft(replace(direction, plan=plan), request, context)
+        draft = self.judged(wish, _draft(replace(direction, plan=plan), request, context))
         return Proposal(draft, self.errand(wish, draft), direction.notes)
+
+    def judged(self, wish: Wish, draft: Draft) -> Draft:
+        """A draft that may be filmed where the wish was made, marked if it belongs into age-restricted channels."""
+        words = " ".join(window.prompt for window in draft.plan.windows)
+        restricted = self.moderator.require(Case(words, wish.channel, wish.requester)) or draft.request.restricted
+        require_place(wish, restricted)
+        return draft.model_copy(update={"request": draft.request.model_copy(update={"restricted": restricted})})
 
     def _look(self, image: Image) -> Look:
         """What a language model is told of a picture; the picture itself, small, for one that sees."""
@@ -226,7 +251,8 @@ class Studio:
             raise UserError(f"{len(wish.images)} pictures are too many: {limits.max_pictures} at most, please.")
         names = [path.name for path in (*wish.images, *([wish.video] if wish.video else []))]
         said = " ".join([wish.text, *names])
-        self.moderator.require(Case(said, wish.channel, wish.requester, tuple(wish.images)))
+        restricted = self.moderator.require(Case(said, wish.channel, wish.requester, tuple(wish.images)))
+        require_place(wish, restricted)
         size, notes = checked_size(wish.size)
         request = Request(
             text=wish.text,
@@ -239,6 +265,7 @@ class Studio:
             images=tuple(self._intake.picture(path) for path in wish.images),
             clip=self._intake.clip(wish.video, wish.keep_frames) if wish.video else None,
             replies_to=wish.take,
+            restricted=restricted,
         )
         return request, notes
 
@@ -256,6 +283,7 @@ class Studio:
             parent=draft.parent,
             again_of=draft.again_of,
             message=wish.message,
+            restricted=draft.request.restricted,
         )
 
 
@@ -264,14 +292,17 @@ def _draft(direction: Direction, request: Request, context: Context) -> Draft:
     assert direction.plan is not None
     intent, take = direction.intent, context.take
     parent = again_of = None
+    restricted = request.restricted
     if intent.kind is IntentKind.FILM or request.clip:
         pass
     elif context.discussed:
         parent, again_of = context.discussed.parent, context.discussed.again_of
+        restricted |= context.discussed.request.restricted
     elif take:
         parent = take.id if intent.kind is IntentKind.CONTINUE else take.errand.parent
         again_of = take.id if intent.kind is IntentKind.ANOTHER_TAKE else None
-    told = request.model_copy(update={"images": direction.images})
+        restricted |= take.errand.restricted
+    told = request.model_copy(update={"images": direction.images, "restricted": restricted})
     return Draft(request=told, plan=direction.plan, parent=parent, again_of=again_of)
 
 

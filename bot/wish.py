@@ -28,6 +28,15 @@ class Wish:
     take: int | None = None  # the take that is answered; None is the channel's last one
     message: str | None = None
     policy: Policy | None = None  # what holds where the wish was made; None has no limits but the studio's
+    age_restricted: bool = False  # made where only adults are
+
+
+def require_place(wish: Wish, restricted: bool) -> None:
+    """UserError for what belongs into age-restricted channels and was asked elsewhere, unless spoilers are allowed."""
+    if restricted and wish.policy and wish.policy.restricted == "refuse" and not wish.age_restricted:
+        raise UserError(
+            "This channel isn't age-restricted, so I can't film that here. Ask in one that is, or leave that part out."
+        )
 
 
 def checked_seed(seed: int) -> Seed:

@@ -18,8 +18,9 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from engine.attention import attention_by_frame, cross_attention, self_attention, self_attention_fp8
-from engine.kernels.rows import Rows, add, add_and_norm, layer_norm, rms_norm
+from engine.attention import attention_by_frame, cross_attention, self_attention, self_attention_fp8, takes_fp8
+from engine.kernels.heads import Heads, normed_heads, quantised_heads
+from engine.kernels.rows import Rows, add, add_and_norm, layer_norm, rms_norm, shifted
 from engine.products import feed_forward, reads, to_fp8
 
 PATCH = (1, 2, 2)  # latent frames, rows and columns that make one token
@@ -113,6 +114,10 @@ class RMSNorm(nn.Module):
         """x: [B, L, heads, d]; rope: [2, L, 1, d / 2], turns the result where it is given -> as x"""
         return rms_norm(x, self.weight, self.eps, rope)
 
+    def in_fp8(self, x: Tensor, rope: Tensor, *, centred: bool) -> Heads:
+        """The same in fp8; `centred` is for keys."""
+        return normed_heads(x, self.weight, self.eps, rope, centred=centred)
+
 
 class Attention(nn.Module):
     """Projections of one attention; queries and keys are normed over the full width, before they split into heads."""
@@ -140,8 +145,15 @@ class SelfAttention(Attention):
     def forward(self, x: Tensor | Rows, rope: Tensor) -> Tensor:
         """x: [B, L, D], rope: [2, L, 1, d / 2] -> [B, L, D]"""
         q, k, v = (self.split(product(x)) for product in (self.q, self.k, self.v))
-        attend = self_attention_fp8 if self.in_fp8 else self_attention
-        out: Tensor = self.o(attend(self.norm_q(q, rope), self.norm_k(k, rope), v).flatten(2))
+        seen: Tensor | Rows
+        if self.in_fp8 and takes_fp8(v):
+            queries, keys = (norm.in_fp8(t, rope, centred=t is k) for norm, t in ((self.norm_q, q), (self.norm_k, k)))
+            values = quantised_heads(v)
+            centred = self_attention_fp8(queries, keys, values).flatten(2)
+            seen = shifted(centred, values.centre.flatten(1), reads(self.o))
+        else:
+            seen = self_attention(self.norm_q(q, rope), self.norm_k(k, rope), v).flatten(2)
+        out: Tensor = self.o(seen)
         return out
 
 

@@ -1,4 +1,4 @@
-"""The work folder of one render: what it reads, and every finished window, so that a crash costs one window at most.
+"""The work folder of one render: what it reads, and every finished window, so that a crash costs only what it is at.
 
 plan.json               the plan that this folder belongs to
 media/<id>              files that the plan names
@@ -31,6 +31,10 @@ class Handover:
         """Read a handover that `save` wrote."""
         latents = load_file(path, device=str(device))
         return cls(latents["anchor"][None], latents["tail"][None])
+
+    def on_host(self) -> "Handover":
+        """The same in the host's memory, where no work of a GPU stands before it."""
+        return Handover(self.anchor.cpu(), None if self.tail is None else self.tail.cpu())
 
     def save(self, path: Path) -> None:
         """Write both latents in float32, unbatched: the file is whole or not there."""

@@ -18,7 +18,8 @@ from engine.denoise import denoise
 from engine.folder import Handover, WorkFolder
 from engine.models import Models
 from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
-from engine.segments import fitted, join, write_segment
+from engine.segments import fitted, join
+from engine.writer import WindowWriter
 from storage.footage import Frames, read_tail
 from storage.pictures import load_picture
 from storage.schema import ContinueTake, ContinueVideo, Plan, Progress, Size, Stage, StartImage
@@ -43,28 +44,29 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
     """Film `plan` into the folder `out`, one window after the other, and join them to one video.
 
     `out/media/` holds the files that the plan names. Finished windows stay in `out`: a render that was killed goes on
-    at its first unfinished window. Same plan, same video, bit for bit on one machine.
+    at its first unfinished window. Same plan, same video, bit for bit on one machine. While a window is denoised the
+    one before is written, so that it is told of as filmed a little later.
     """
     folder = WorkFolder(out, plan)
+    report = Reporter(plan, on_progress)
     handover = opening(plan, folder, models)
-    for number, window in enumerate(plan.windows, start=1):
-        report = reporter(plan, number, on_progress)
-        if folder.has(number):
-            handover = folder.handover(number, models.device)
-            continue
-        report(Stage.DENOISING, 0)
-        if window.anchor:
-            handover = Handover(encode_picture(folder.media(window.anchor), plan.size, models), handover.tail)
-        on_step = partial(report, Stage.DENOISING)
-        latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing)
-        report(Stage.DECODING, plan.sampling.steps)
-        write_window(latents, handover, models, plan.size, folder.segment(number))
-        handover = Handover(handover.anchor, tail_of(latents))
-        folder.finish(number, handover)
-        report(Stage.FILMED, plan.sampling.steps)
-    report(Stage.JOINING, plan.sampling.steps)
-    frames = join([*head(plan, folder), *folder.segments], folder.film, comment=plan.model_dump_json())
-    return Rendering(folder.film, folder.tail, frames)
+    with WindowWriter(folder, plan.size, on_written=report.filmed) as writer:
+        for number, window in enumerate(plan.windows, start=1):
+            if folder.has(number):
+                handover = folder.handover(number, models.device)
+                continue
+            report(Stage.DENOISING, number, 0)
+            if window.anchor:
+                handover = Handover(encode_picture(folder.media(window.anchor), plan.size, models), handover.tail)
+            on_step = partial(stepped, report, writer, number)
+            latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing)
+            report(Stage.DECODING, number, plan.sampling.steps)
+            frames = shown_frames(latents, handover, models)
+            handover = Handover(handover.anchor, tail_of(latents))
+            writer.write(number, frames, handover)
+    report(Stage.JOINING, len(plan.windows), plan.sampling.steps)
+    count = join([*head(plan, folder), *folder.segments], folder.film, comment=plan.model_dump_json())
+    return Rendering(folder.film, folder.tail, count)
 
 
 def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:
@@ -95,34 +97,46 @@ def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
     return models.vae.encode(picture_to_pixels(load_picture(path), size).to(models.device))
 
 
-def write_window(latents: Tensor, handover: Handover, models: Models, size: Size, path: Path) -> None:
-    """Decode a window's latents [B, 16, T, h, w] and encode what the film shows of it to `path`, chunk by chunk.
-
-    A segment appears whole or not at all, so one that ran out of memory is simply written again.
-    """
-
-    def write(decode: Decode) -> int:
-        return write_segment(shown_frames(decode(latents), handover), size, path)
-
-    decode_with_what_fits(models.vae, models.latents_per_call, write)
-
-
-def shown_frames(chunks: Iterable[Tensor], handover: Handover) -> Iterator[Frames]:
-    """The frames of a window that the film shows, as they are decoded: [B, 3, F, H, W] -> chunks of [F, H, W, 3].
+def shown_frames(latents: Tensor, handover: Handover, models: Models) -> list[Frames]:
+    """The frames of a window that the film shows. latents: [B, 16, T, h, w] -> chunks of [F, H, W, 3]
 
     A window that continues something begins with 5 frames that were shown before.
     """
     frames_to_drop = 0 if handover.tail is None else DROPPED_FRAMES
+
+    def decoded(decode: Decode) -> list[Frames]:
+        return [to_uint8(pixels) for pixels in without_first(frames_to_drop, decode(latents))]
+
+    return decode_with_what_fits(models.vae, models.latents_per_call, decoded)
+
+
+def without_first(count: int, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Chunks of pixels [B, 3, F, H, W] but for the first `count` frames of all."""
     for pixels in chunks:
-        dropped = min(frames_to_drop, pixels.shape[2])
-        frames_to_drop -= dropped
+        dropped = min(count, pixels.shape[2])
+        count -= dropped
         if dropped < pixels.shape[2]:
-            yield to_uint8(pixels[:, :, dropped:])
+            yield pixels[:, :, dropped:]
 
 
-def reporter(plan: Plan, number: int, on_progress: OnProgress) -> Callable[[Stage, int], None]:
-    """Tells `on_progress` where window `number` of the plan is."""
-    windows, steps = len(plan.windows), plan.sampling.steps
-    return lambda stage, step: on_progress(
-        Progress(stage=stage, window=number, windows=windows, step=step, steps=steps)
-    )
+@dataclass(frozen=True)
+class Reporter:
+    """Tells `on_progress` where a render of `plan` is."""
+
+    plan: Plan
+    on_progress: OnProgress
+
+    def __call__(self, stage: Stage, number: int, step: int) -> None:
+        """Window `number` of the plan, from 1, is at `stage`."""
+        windows, steps = len(self.plan.windows), self.plan.sampling.steps
+        self.on_progress(Progress(stage=stage, window=number, windows=windows, step=step, steps=steps))
+
+    def filmed(self, number: int) -> None:
+        """Window `number` is finished and kept."""
+        self(Stage.FILMED, number, self.plan.sampling.steps)
+
+
+def stepped(report: Reporter, writer: WindowWriter, number: int, step: int) -> None:
+    """After a step of window `number`: first what has been written meanwhile, so that the step is the last word."""
+    writer.tell()
+    report(Stage.DENOISING, number, step)

@@ -25,7 +25,7 @@ from storage.database import Database
 from storage.jobs import Fenced, Jobs
 from storage.media import Media
 from storage.renders import render_folder
-from storage.schema import Film, Job, JobState, Plan, Progress, Stage, UserError
+from storage.schema import Film, Job, Plan, Progress, Stage, UserError
 from storage.workers import Workers
 
 log = logging.getLogger("longtake.worker")
@@ -103,10 +103,10 @@ class Worker:
         self.pace.start()
 
         def on_progress(progress: Progress) -> None:
+            if progress.stage is Stage.FILMED:  # also when it is the last thing that is told
+                self.jobs.window_filmed(job.id, job.attempts, progress.window)
             if lost.is_set() or self.stopping.is_set():
                 raise Stopped
-            if progress.stage is Stage.FILMED:
-                self.jobs.window_filmed(job.id, job.attempts, progress.window)
             if not self.jobs.progress(job.id, job.attempts, self.pace.timed(progress)):
                 lost.set()
 
@@ -139,7 +139,7 @@ class Worker:
             log.info("job %d: given back", job.id)
         except Fenced:
             log.info("job %d: no longer ours", job.id)
-            if self.jobs.get(job.id).state is JobState.CANCELLED:
+            if self.jobs.unwanted(job.id):
                 shutil.rmtree(self._folder(job.id), ignore_errors=True)
 
     def _failed(self, job: Job, reason: str, *, retry: bool) -> None:

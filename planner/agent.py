@@ -56,6 +56,7 @@ class ModelReader:
             return guess
         kinds = possible(context)
         try:
+            await self.model.ready(system_message())
             async with asyncio.timeout(self.seconds):
                 answer = await self.model.answer(intent_question(request, context, kinds))
             kind = IntentKind(field(parsed(answer.text), "kind", str))

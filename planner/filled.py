@@ -29,10 +29,10 @@ def a_text(kind: str, shortest: int = 3) -> dict[str, Any]:
     return {"type": "string", "minLength": shortest, "maxLength": LONGEST[kind]}
 
 
-def plain_text(kind: str) -> dict[str, Any]:
-    """The schema of a text of plain English letters, or of nothing. Each character is at most one token of any model,
-    so that the room for an answer can be told beforehand."""
-    return {"type": "string", "pattern": f"^[A-Za-z ,'-]{{0,{LONGEST[kind]}}}$"}
+def plain_text(kind: str, longest: int | None = None) -> dict[str, Any]:
+    """The schema of a text of plain English letters, or of nothing, at most as long as its kind may be, or shorter.
+    Each character is at most one token of any model, so that the room for an answer can be told beforehand."""
+    return {"type": "string", "pattern": f"^[A-Za-z ,'-]{{0,{min(longest or LONGEST[kind], LONGEST[kind])}}}$"}
 
 
 def an_object(properties: Mapping[str, Any]) -> dict[str, Any]:

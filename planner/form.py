@@ -20,6 +20,7 @@ from storage.timeline import WINDOW_SECONDS
 
 MOST_BEATS = 4
 GRID_SECONDS = 0.25
+DETAILS, SHORTEST_DETAIL = 1200, 32  # characters of all texts of a dictated form, and of one at least
 OWN = 0  # number of an event that the model made up
 
 
@@ -113,13 +114,19 @@ class Form:
 
     @property
     def dictated(self) -> JsonSchema:
-        """The schema that asks how the rules' storyboard looks and moves."""
+        """The schema that asks how the rules' storyboard looks and moves: the longer it is, the shorter in each part,
+        since who is dictated is often slow."""
         windows = {}
+        longest = max(
+            SHORTEST_DETAIL, DETAILS // sum(len(self.rules.windows[number].beats) + 2 for number in self.span)
+        )
         for number in self.span:
             window = self.rules.windows[number]
-            how = {f"how_{beat}": plain_text("how") for beat in range(1, len(window.beats) + 1)}
-            camera = {} if window.camera else {"camera": plain_text("camera")}
-            windows[self._key(number)] = an_object({"look": plain_text("look"), **how, **camera, **self._anchor()})
+            how = {f"how_{beat}": plain_text("how", longest) for beat in range(1, len(window.beats) + 1)}
+            camera = {} if window.camera else {"camera": plain_text("camera", longest)}
+            windows[self._key(number)] = an_object(
+                {"look": plain_text("look", longest), **how, **camera, **self._anchor()}
+            )
         return an_object({"title": plain_text("title"), **windows})
 
     def read_dictated(self, answer: str) -> tuple[str, tuple[StoryboardWindow, ...]]:

@@ -145,7 +145,8 @@ _REVISE = _leading(
     r"|(?:mach(?:e)?|ändere?) (?:es|ihn|das) |(?:fais|rends|change)[- ](?:le|la) |(?:hazlo|cámbialo) "
 )
 _REVISE_IN_REPLY = _leading(
-    r"(?=(?:remove|replace|swap|delete|drop|get rid of|take out|leave out|rewrite|rename|entferne|ersetze|supprime"
+    r"(?=(?:redo|re-?plan|re-?shoot|re-?do|refais|rehaz|mach) (?:the|das|la|le|el) )"
+    r"|(?=(?:remove|replace|swap|delete|drop|get rid of|take out|leave out|rewrite|rename|entferne|ersetze|supprime"
     r"|remplace|quita|cambia)(?!\w))"
     r"|(?=(?:in|for|at|during) (?:the |window |part )?(?:\w+ )?(?:window|part|scene|ending|end|beginning|start)\b)"
     r"|(?=(?:the )?(?:ending|end|beginning|start|opening|camera|last|first|second|third|fourth) .{0,40}should )"

@@ -1,4 +1,5 @@
-"""What is not filmed here: a list of words, and a function of the owner's own that judges every request."""
+"""What is not filmed here, or not everywhere: lists of words, and a function of the owner's own that judges every
+request."""
 
 import importlib
 import re
@@ -20,7 +21,11 @@ class Case:
     pictures: Sequence[Path] = ()
 
 
-Judge = Callable[[Case], str | None]  # why not, in one sentence; None lets it pass
+class Restricted:
+    """What a judge answers for what belongs into age-restricted channels, and nowhere else."""
+
+
+Judge = Callable[[Case], str | Restricted | None]  # why not, in one sentence; None lets it pass
 
 REFUSAL = "That is not filmed here."
 
@@ -31,19 +36,30 @@ class Moderator:
 
     blocked: re.Pattern[str] | None = None
     judges: tuple[Judge, ...] = field(default=())
+    restricted: re.Pattern[str] | None = None
 
-    def require(self, case: Case) -> None:
-        """UserError if the case is not to be filmed. The blocked word is not repeated."""
-        if self.blocked and self.blocked.search(_plain(case.text)):
+    def require(self, case: Case) -> bool:
+        """UserError if the case is not to be filmed; the blocked word is not repeated. Otherwise whether it belongs
+        into age-restricted channels."""
+        text = _plain(case.text)
+        if self.blocked and self.blocked.search(text):
             raise UserError(REFUSAL)
+        restricted = bool(self.restricted and self.restricted.search(text))
         for judge in self.judges:
-            if reason := judge(case):
-                raise UserError(reason)
+            answer = judge(case)
+            if isinstance(answer, str) and answer:
+                raise UserError(answer)
+            restricted |= isinstance(answer, Restricted)
+        return restricted
 
 
-def moderator(blocklist: str, judge: str) -> Moderator:
-    """The moderator of the settings: the name of a file of words, and of a function as module:function."""
-    return Moderator(_words(blocklist) if blocklist else None, (_function(judge),) if judge else ())
+def moderator(blocklist: str, judge: str, restricted: str = "") -> Moderator:
+    """The moderator of the settings: the names of two files of words, and of a function as module:function."""
+    return Moderator(
+        _words(blocklist, "BLOCKLIST") if blocklist else None,
+        (_function(judge),) if judge else (),
+        _words(restricted, "RESTRICTED_WORDS") if restricted else None,
+    )
 
 
 def pattern_of(lines: Iterable[str]) -> re.Pattern[str] | None:
@@ -58,11 +74,11 @@ def _plain(text: str) -> str:
     return re.sub(r"[\u00ad\u200b-\u200f\u2060\ufeff]", "", text).casefold()
 
 
-def _words(name: str) -> re.Pattern[str] | None:
+def _words(name: str, setting: str) -> re.Pattern[str] | None:
     try:
         return pattern_of(Path(name).expanduser().read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The setting LONGTAKE_BLOCKLIST names {name}, which cannot be read.") from error
+        raise UserError(f"The setting LONGTAKE_{setting} names {name}, which cannot be read.") from error
 
 
 def _function(name: str) -> Judge:

@@ -22,6 +22,7 @@ class PlannerSettings(StorageSettings):
     llm_threads: Annotated[int, Field(ge=0)] = 0  # 0 leaves the choice to llama.cpp
     llm_seconds: Annotated[float, Field(gt=0)] = 120.0  # for one plan, repairs included; then the rules plan
     blocklist: str = ""  # a file of words and phrases that are not filmed, one a line
+    restricted_words: str = ""  # the same, of what is filmed in age-restricted channels only
     moderation: str = ""  # a Python function that judges every request: module:function
 
 

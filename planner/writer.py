@@ -5,7 +5,7 @@ free form  ->  faults?  ->  the same again with the reasons  ->  faults?  ->  di
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from planner.brief import Brief, OnPlanning, Told
 from planner.check import covered, faults
@@ -15,9 +15,10 @@ from planner.edits import Edit, apply
 from planner.filled import Unreadable
 from planner.form import Form, Sketch
 from planner.language.model import LanguageModel, ModelFailed, Question
-from planner.prompting import dictated_question, storyboard_question
+from planner.prompting import dictated_question, storyboard_question, system_message
 from planner.revision import edits_by_rules
 from planner.rules import RuleDirector, places_pictures, stretched
+from planner.trust import Trust
 from storage.schema import Storyboard, StoryboardWindow
 
 RULES = RuleDirector()
@@ -33,6 +34,8 @@ class ModelDirector:
 
     model: LanguageModel
     seconds: float = 120.0
+    boards: Trust = field(default_factory=Trust)  # in storyboards that it writes freely
+    edits: Trust = field(default_factory=Trust)
 
     async def storyboard(self, brief: Brief, on_planning: OnPlanning = lambda _: None) -> Told:
         """A storyboard for a brief."""
@@ -41,10 +44,11 @@ class ModelDirector:
         )
         rules = RULES.board(brief)
         try:
+            await self.model.ready(system_message())
             async with asyncio.timeout(self.seconds):
                 if brief.former:
                     return await self._revise(brief, brief.former, on_planning)
-                title, told, freely = "", cues(brief), True
+                title, told, freely = "", cues(brief), self.boards.worth_asking()
                 windows: Windows = ()
                 starts = range(0, brief.windows, PART_WINDOWS)
                 for start in starts:
@@ -55,6 +59,7 @@ class ModelDirector:
                     freely = written is not None  # a model that is lost, or slow, is asked for less from there on
                     heading, more = written or await self._dictated(form, on_planning)
                     title, windows = title or heading, (*windows, *more)
+                self.boards.note(useful=freely)
                 return Told(Storyboard(title=title, windows=windows), f"Planned by {self.model.name}.")
         except TimeoutError:
             reason = f"the language model {self.model.name} took longer than {self.seconds:g} s"
@@ -89,7 +94,9 @@ class ModelDirector:
         dictated = DictatedEdits(form, edits_by_rules(form.board, brief) if brief.story else [])
         if not brief.story or dictated.exact:
             return Told(apply(dictated.edits, form.board), "Changed by rules.")
-        edits = await self._edits_freely(form, on_planning) or await self._edits_dictated(dictated, on_planning)
+        edits = await self._edits_freely(form, on_planning) if self.edits.worth_asking() else []
+        self.edits.note(useful=bool(edits))
+        edits = edits or await self._edits_dictated(dictated, on_planning)
         return Told(apply(edits, form.board), f"Changed by {self.model.name}.")
 
     async def _edits_freely(self, form: EditForm, on_planning: OnPlanning) -> list[Edit]:

@@ -4,9 +4,13 @@ import time
 from collections.abc import Callable
 
 from storage.database import Database, Row, first_row, to_datetime, to_milliseconds
-from storage.schema import Card, Draft, Person, Policy
+from storage.schema import Card, Draft, Person, Policy, UserError
 
 _CHANGING = ("message", "job", "take_message", "windows_posted", "closed")
+
+
+class Withdrawn(UserError):
+    """The card is forgotten; there is nobody to tell."""
 
 
 class Cards:
@@ -35,8 +39,7 @@ class Cards:
         sets = ", ".join(f"{name} = :{name}" for name in values)
         with self._database.write() as db:
             row = first_row(db, f"UPDATE cards SET {sets} WHERE id = :card RETURNING *", {"card": card, **values})
-        assert row is not None, f"there is no card {card}"
-        return _card(row)
+        return _card(_still(row))
 
     def propose(self, card: int, draft: Draft | None) -> Card:
         """Show a draft on a card, or none any more."""
@@ -46,8 +49,7 @@ class Cards:
                 "UPDATE cards SET draft = :draft WHERE id = :card RETURNING *",
                 {"card": card, "draft": _json(draft)},
             )
-        assert row is not None, f"there is no card {card}"
-        return _card(row)
+        return _card(_still(row))
 
     def take_draft(self, card: int) -> Draft | None:
         """The draft of a card, which is then no longer discussed. Of two that ask at once, one gets it."""
@@ -67,6 +69,10 @@ class Cards:
         """The card that a message shows."""
         return self._one("message = :value", message)
 
+    def by_event(self, event: str) -> Card | None:
+        """The card that an event asked for."""
+        return self._one("asked = :value", event)
+
     def by_job(self, job: int) -> Card | None:
         """The card that follows a job."""
         return self._one("job = :value", job)
@@ -76,9 +82,19 @@ class Cards:
         where = "channel = :channel AND asker = :asker AND draft IS NOT NULL AND NOT closed"
         return self._first(where, {"channel": channel, "asker": asker})
 
+    def of(self, asker: str) -> list[Card]:
+        """All cards of a person, oldest first."""
+        rows = self._database.rows("SELECT * FROM cards WHERE asker = :asker ORDER BY id", {"asker": asker})
+        return [_card(row) for row in rows]
+
     def open_cards(self) -> list[Card]:
         """Cards that may still change, oldest first."""
-        return [_card(row) for row in self._database.rows("SELECT * FROM cards WHERE NOT closed ORDER BY id", {})]
+        return [_card(row) for row in self._database.rows("SELECT * FROM cards WHERE closed = 0 ORDER BY id", {})]
+
+    def followed(self) -> list[Card]:
+        """Cards that change by themselves, oldest first: being planned, or with a job. A draft waits for a word."""
+        sql = "SELECT * FROM cards WHERE closed = 0 AND (job IS NOT NULL OR draft IS NULL) ORDER BY id"
+        return [_card(row) for row in self._database.rows(sql, {})]
 
     def _one(self, where: str, value: str | int) -> Card | None:
         return self._first(where, {"value": value})
@@ -132,14 +148,22 @@ class Manners:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def policy(self, place: str) -> Policy:
-        """What the owners of a server allow."""
+    def policy(self, place: str, default: Policy | None = None) -> Policy:
+        """What the owners of a server allow; the default where they said nothing yet."""
         text = self._text("place:" + place)
-        return Policy.model_validate_json(text) if text else Policy()
+        return Policy.model_validate_json(text) if text else default or Policy()
 
     def keep_policy(self, place: str, policy: Policy) -> None:
         """Allow this from now on."""
         self._keep("place:" + place, policy.model_dump_json())
+
+    def banned(self, person: str) -> bool:
+        """Whether any server bans a person."""
+        sql = """
+            SELECT 1 FROM manners AS kept, json_each(kept.value, '$.banned') AS ban
+            WHERE kept.key LIKE 'place:%' AND ban.value = :person
+        """
+        return bool(self._database.rows(sql, {"person": person}))
 
     def person(self, person: str) -> Person:
         """What a person wants."""
@@ -166,6 +190,13 @@ class Manners:
         sql = "INSERT INTO manners (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value"
         with self._database.write() as db:
             db.execute(sql, {"key": key, "value": value})
+
+
+def _still(row: Row | None) -> Row:
+    """The row of a card; UserError when it is forgotten, as when somebody deletes what they asked."""
+    if row is None:
+        raise Withdrawn("That request was withdrawn.")
+    return row
 
 
 def _json(draft: Draft | None) -> str | None:

@@ -47,6 +47,7 @@ class Database:
         try:
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA secure_delete = ON")  # what people delete is overwritten, not only unlinked
             _switch_to_wal(db, busy_seconds)
             migrate(db)
         except BaseException:
@@ -74,6 +75,11 @@ class Database:
         """All rows of a SELECT."""
         with self._alone() as db:
             return list(db.query(sql, dict(parameters)))
+
+    def checkpoint(self) -> None:
+        """Write the log into the file and empty it, unless somebody reads from it just now."""
+        with self._alone() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""

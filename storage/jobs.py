@@ -88,6 +88,15 @@ class Jobs:
             raise UserError(f"There is no job {job}.")
         return _job(rows[0])
 
+    def of(self, requester: str) -> list[Job]:
+        """All jobs of a person, oldest first."""
+        return self._select("WHERE requester = :requester ORDER BY id", {"requester": requester})
+
+    def unwanted(self, job: int) -> bool:
+        """Whether a job was cancelled, or forgotten altogether."""
+        rows = self._database.rows("SELECT state FROM jobs WHERE id = :job", {"job": job})
+        return not rows or rows[0]["state"] == JobState.CANCELLED
+
     def queue(self, channel: str | None = None) -> list[Job]:
         """Jobs that are running or queued, those in work first, then in the order in which they will be claimed."""
         where = "state IN ('queued', 'running')" + (" AND channel = :channel" if channel is not None else "")

@@ -55,6 +55,14 @@ class Media:
         """The file, open for reading."""
         return self.path(media).open("rb")
 
+    def all(self) -> list[MediaId]:
+        """Every file that is kept."""
+        return [file.name for file in self.root.glob("??/*") if re.fullmatch(r"[0-9a-f]{64}", file.name)]
+
+    def remove(self, media: MediaId) -> None:
+        """Delete a file that nobody needs any more; one that is gone already is no error."""
+        self._place(media).unlink(missing_ok=True)
+
     def sweep(self, older_than: float) -> int:
         """Remove files that writers left unfinished and did not touch for `older_than` seconds; returns how many."""
         leftovers = [file for file in self._incoming.iterdir() if time.time() - _modified(file) > older_than]

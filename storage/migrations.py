@@ -133,9 +133,18 @@ def m004_cards(db: sqlite_utils.Database) -> None:
         ) STRICT
     """)
     db.execute("CREATE INDEX cards_by_job ON cards (job) WHERE job IS NOT NULL")
+    db.execute("CREATE INDEX cards_by_event ON cards (asked)")
     db.execute("CREATE INDEX cards_open ON cards (closed) WHERE closed = 0")
     db.execute("CREATE INDEX cards_by_asker ON cards (channel, asker)")
     db.execute("CREATE TABLE seen (event TEXT PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT")
     db.execute("CREATE INDEX seen_by_age ON seen (at_ms)")
     db.execute("CREATE TABLE read_marks (channel TEXT PRIMARY KEY, message INTEGER NOT NULL) STRICT")
     db.execute("CREATE TABLE manners (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
+
+
+@steps()
+def m005_posts_know_their_channel_and_spent_film_is_counted(db: sqlite_utils.Database) -> None:
+    """For storage.forget: where a post is (null: the take's own channel), and film whose take was deleted."""
+    db.execute("ALTER TABLE posts ADD COLUMN channel TEXT")
+    db.execute("CREATE TABLE spent (who TEXT NOT NULL, at_ms INTEGER NOT NULL, seconds REAL NOT NULL) STRICT")
+    db.execute("CREATE INDEX spent_by_who ON spent (who, at_ms)")

@@ -12,7 +12,9 @@ from storage.schema import UserError
 class StorageSettings(BaseSettings):
     """Read from LONGTAKE_* variables and .env, once, in a process's entry point."""
 
-    model_config = SettingsConfigDict(env_prefix="LONGTAKE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="LONGTAKE_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     data_dir: Path = Path("data")
 

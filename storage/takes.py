@@ -82,15 +82,16 @@ class Takes:
             waiting += [(depth + 1, child) for child in branches[take.id]]
         return tree
 
-    def post(self, take: int, message: str) -> None:
-        """Record that a message shows a take; a message shows one take, the newest that it was given."""
+    def post(self, take: int, message: str, channel: str | None = None) -> None:
+        """Record that a message shows a take; a message shows one take, the newest that it was given. `channel` is
+        where, if not in the take's own."""
         sql = """
-            INSERT INTO posts (message, take) VALUES (:message, :take)
-            ON CONFLICT (message) DO UPDATE SET take = excluded.take
+            INSERT INTO posts (message, take, channel) VALUES (:message, :take, :channel)
+            ON CONFLICT (message) DO UPDATE SET take = excluded.take, channel = excluded.channel
         """
         with self._database.write() as db:
             require_take(db, take)
-            db.execute(sql, {"message": message, "take": take})
+            db.execute(sql, {"message": message, "take": take, "channel": channel})
 
     def by_message(self, message: str) -> Take | None:
         """The take that a message shows."""

@@ -16,7 +16,7 @@ from bot.discord.client import LongtakeClient
 from bot.discord.settings import DiscordSettings
 from bot.studio import Studio
 from engine.segments import write_segment
-from storage.schema import Film, Job, Progress, Stage, Take
+from storage.schema import Film, Job, Progress, Stage, Storyboard, Take
 from storage.timeline import film_frames
 
 
@@ -85,6 +85,23 @@ class World:
         )
         assert self.studio.jobs.progress(job.id, job.attempts, told)
 
+    def draft(self, message: discord.Message) -> Storyboard:
+        """The storyboard that a card shows."""
+        card = self.studio.cards.by_message(str(message.id))
+        assert card is not None
+        assert card.draft is not None
+        return card.draft.plan.storyboard
+
+    def fresh(self, message: discord.Message) -> discord.Message:
+        """A message of the channel as it is now."""
+        return next(m for m in self.channel.history() if m.id == message.id)
+
+    async def restart(self) -> None:
+        """End the bot and start another one on the same data."""
+        self.client = LongtakeClient(Studio(self.client.settings), self.client.settings)
+        self.studio = self.client.studio
+        await self.env.restart_bot(self.client)
+
     @property
     def last(self) -> discord.Message:
         """The newest message of the channel."""
@@ -107,7 +124,7 @@ async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
     settings = settings_in(folder, **more)
     studio = Studio(settings)
     client = LongtakeClient(studio, settings)
-    async with simcord.run(client) as env:
+    async with simcord.run(client, settle_timeout=60) as env:
         guild = env.create_guild()
         channel = guild.create_text_channel("garden")
         ann, bob = (guild.add_member(env.create_user(name)) for name in ("ann", "bob"))

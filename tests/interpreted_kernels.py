@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.dit import DiT, DiTConfig
 from engine.kernels import frames, fused, plainly, rows
-from engine.kernels.heads import quantised_heads
+from engine.kernels.heads import Heads, normed_heads, quantised_heads
 from engine.kernels.rows import FP8, Rows
 from engine.vae import VAE, VAEConfig
 
@@ -97,17 +97,34 @@ def test_rounding_is_its_twin(width):
         assert_alike(fast, plain)
 
 
-@pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.parametrize("tokens", [TOKENS, 700])  # 700: more than one program's rows
-def test_heads_are_rounded_as_by_their_twin(centred, tokens):
-    x = (noise(2, tokens, 3 * WIDTH, dtype=torch.bfloat16) + 4)[..., :WIDTH].unflatten(2, (HEADS, -1))
-    assert fused(x)
-    fast = quantised_heads(x, centred=centred)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, FP8])
+def test_shifting_is_its_twin(dtype):
+    x, shift = noise(2, TOKENS, WIDTH, dtype=torch.bfloat16), noise(2, WIDTH, seed=2)
+    [(fast, plain)] = both(lambda: rows.shifted(x, shift, dtype))
+    assert_alike(fast, plain)
+
+
+def heads_alike(run: Callable[[], Heads]) -> None:
+    assert fused(torch.zeros(1))
+    fast = run()
     with plainly():
-        plain = quantised_heads(x, centred=centred)
-    torch.testing.assert_close(fast.scales, plain.scales, rtol=1e-5, atol=0)
-    assert (fast.centre is None) == (plain.centre is None) == (not centred)
+        plain = run()
+    torch.testing.assert_close(fast.centre, plain.centre)
     assert_alike(*(Rows(heads.values, heads.scales[..., None]) for heads in (fast, plain)))
+
+
+@pytest.mark.parametrize("tokens", [TOKENS, 700])  # 700: more than one program's rows
+def test_heads_are_rounded_as_by_their_twin(tokens):
+    x = (noise(2, tokens, 3 * WIDTH, dtype=torch.bfloat16) - 4)[..., :WIDTH].unflatten(2, (HEADS, -1))
+    heads_alike(lambda: quantised_heads(x))
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("tokens", [TOKENS, 40])  # 40: more than one is sampled
+def test_heads_are_normed_and_rounded_as_by_their_twin(centred, tokens):
+    x = (noise(2, tokens, WIDTH, dtype=torch.bfloat16) + 1).unflatten(2, (HEADS, -1))
+    rope = noise(2, tokens, 1, HEAD_DIM // 2, seed=4)
+    heads_alike(lambda: normed_heads(x, noise(WIDTH, seed=5), 1e-6, rope, centred=centred))
 
 
 CONVOLUTIONS = [

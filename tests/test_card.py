@@ -33,7 +33,7 @@ STATES = {
     "take": "take #3",
     "failed": "ran out of memory",
     "refused": "add one",
-    "replaced": "Changed below",
+    "replaced": "newer card below",
     "cancelled": "Cancelled",
 }
 SHAPES = st.text(alphabet=st.sampled_from("*_~`|<>[]()#@!&:/\\-+. 1ae\n\u202e\u200b"), max_size=60)

@@ -180,20 +180,24 @@ def in_window(jobs: Jobs, job: int, number: int) -> bool:
     return progress is not None and progress.window == number and progress.step >= 5
 
 
+def filmed_of(jobs: Jobs, job: int) -> list[tuple[int, str]]:
+    """Attempt and number of each window that is kept."""
+    return [(event.attempt, event.text) for event in jobs.events(job) if event.kind == "window"]
+
+
 def test_a_job_whose_worker_is_killed_is_taken_up_again_at_its_unfinished_window(
     home: Path, database: Database, start_worker
 ):
     jobs = Jobs(database)
     undisturbed, disturbed = enqueue_slow(home, database), enqueue_slow(home, database)
     first = start_worker()
-    wait_for(lambda: in_window(jobs, disturbed, 2))
+    wait_for(lambda: filmed_of(jobs, disturbed) and in_window(jobs, disturbed, 2))
     first.send_signal(signal.SIGKILL)
     start_worker()
     wait_for(lambda: jobs.get(disturbed).state.final)
     job = jobs.get(disturbed)
     assert (job.state, job.attempts) == (JobState.DONE, 2)
-    filmed = [(event.attempt, event.text) for event in jobs.events(disturbed) if event.kind == "window"]
-    assert filmed == [(1, "1"), (2, "2"), (2, "3")]
+    assert filmed_of(jobs, disturbed) == [(1, "1"), (2, "2"), (2, "3")]
     takes = Takes(database)
     films = [takes.get(jobs.get(number).take or 0).film for number in (undisturbed, disturbed)]
     assert films[0].video == films[1].video, "the same bytes as without the kill"

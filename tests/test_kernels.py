@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.attention import self_attention, self_attention_fp8
 from engine.kernels import frames, rows
+from engine.kernels.heads import Heads, normed_heads, quantised_heads
 from engine.kernels.rows import FP8_MAX
 from engine.vae import VAE, CausalState, VAEConfig
 
@@ -53,10 +54,45 @@ def test_a_row_in_fp8_uses_the_whole_range_of_the_type():
     assert ((x8.wide() - x).abs() <= x.abs() / 16 + x8.scales / 2**9).all()
 
 
+UPRIGHT = torch.stack((torch.ones(40, 1, 8), torch.zeros(40, 1, 8)))  # the rope that turns nothing
+
+
+def test_normed_heads_never_leave_the_range_of_the_type():
+    """Not even where one number is all of a row, and rope turns it onto the axis of a smaller weight."""
+    weight, turned = noise(48, seed=3) * 5, UPRIGHT.flip(0)
+    lonely = torch.eye(48)[torch.arange(40) % 48].view(1, 40, 3, 16)
+    for x in (lonely, noise(2, 40, 3, 16)):
+        heads = heads_of(x, weight, turned)
+        torch.testing.assert_close(heads.wide(), rows.rms_norm(x, weight, 1e-6, turned), rtol=1 / 16, atol=1e-2)
+        assert heads.values.float().abs().max() <= FP8_MAX
+
+
+def heads_of(x: Tensor, weight: Tensor, rope: Tensor = UPRIGHT, *, centred: bool = False) -> Heads:
+    return normed_heads(x, weight, 1e-6, rope, centred=centred)
+
+
+def attended(q: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+    """Attention of normed queries and keys, unrounded."""
+    return self_attention(*(rows.rms_norm(x, weight, 1e-6, UPRIGHT) for x in (q, k)), v)
+
+
+def attended_in_fp8(q: Tensor, k: Tensor, v: Tensor, weight: Tensor, *, centred: bool = True) -> Tensor:
+    values = quantised_heads(v)
+    seen = self_attention_fp8(heads_of(q, weight), heads_of(k, weight, centred=centred), values)
+    return seen + values.centre[:, None]
+
+
 def test_centred_keys_leave_an_attention_as_it_is():
     """A vector that all keys share moves all scores of a query alike, so no softmax sees it."""
     q, k, v = (noise(2, 40, 3, 16, seed=seed) for seed in range(3))
-    shared = 20 * noise(1, 1, 3, 16, seed=4)
-    exact, far = self_attention(q, k, v), self_attention_fp8(q, k + shared, v)
-    torch.testing.assert_close(far, self_attention_fp8(q, k, v), rtol=0.05, atol=0.02)
-    assert relative_error(far, exact) < 0.06
+    k, weight = k + 20 * noise(1, 1, 3, 16, seed=4), torch.full((48,), 2.0)
+    near, far = (attended_in_fp8(q, k, v, weight, centred=centred) for centred in (True, False))
+    exact = attended(q, k, v, weight)
+    assert relative_error(near, exact) < 0.05 < relative_error(far, exact)
+
+
+def test_values_keep_what_they_share():
+    """However large it is beside what tells them apart."""
+    q, k, v = (noise(2, 40, 3, 16, seed=seed) for seed in range(3))
+    shared, weight = 50 * noise(1, 1, 3, 16, seed=4), torch.ones(48)
+    assert relative_error(attended_in_fp8(q, k, v + shared, weight) - shared, attended(q, k, v, weight)) < 0.05

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,25 @@ def test_a_question_that_is_given_up_stops_the_model_and_the_next_one_is_answere
     before, after, answer = asyncio.run(run())
     assert fits(answer)
     assert before == after  # it was told to stop, not killed: what it had read is still remembered
+
+
+def test_a_model_reads_its_guide_once_and_before_the_time_of_an_answer_begins(gemma: Path) -> None:
+    """So that the first plan after a start has as much time as any other: here none would be long enough to load."""
+    guide = Message("system", "You are a director. " * 200)
+
+    async def run() -> tuple[bool, int, int]:
+        model = model_of(gemma)
+        await model.ready(guide)
+        first, asked = model.pid, model.questions
+        await model.ready(guide)
+        again = model.questions
+        async with asyncio.timeout(20):
+            await model.answer(replace(SHORT, messages=(guide, *SHORT.messages)))
+        same = model.pid == first
+        await model.close()
+        return same, asked, again
+
+    assert asyncio.run(run()) == (True, 1, 1)
 
 
 def test_a_question_longer_than_the_context_is_a_failure_and_the_next_one_is_answered(gemma: Path) -> None:

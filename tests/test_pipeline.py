@@ -122,12 +122,27 @@ def test_a_foreign_video_is_continued_from_its_last_kept_frames(film: Film, tmp_
 def test_progress_rises_step_by_step_to_one(film: Film):
     seen: list[Progress] = []
     film("watched", film_plan([window(1), window(2)]), on_progress=seen.append)
-    fractions = [progress.fraction for progress in seen]
+    fractions = [progress.fraction for progress in seen if progress.stage is not Stage.FILMED]
     assert fractions == sorted(fractions)
     assert fractions[0] == 0
     assert fractions[-1] == 1
     denoised = [(progress.window, progress.step) for progress in seen if progress.stage is Stage.DENOISING]
     assert denoised == [(number, step) for number in (1, 2) for step in (0, 1, 2, 3)]
+
+
+def test_each_window_is_told_of_once_when_it_is_kept_and_before_the_film_is_joined(film: Film, tmp_path: Path):
+    told: list[tuple[Stage, int]] = []
+
+    def watch(progress: Progress) -> None:
+        told.append((progress.stage, progress.window))
+        if progress.stage is Stage.FILMED:
+            kept = tmp_path / "watched" / f"window-{progress.window:03}.mp4"
+            assert len(list(read_frames(kept))) == (81 if progress.window == 1 else 76)
+
+    film("watched", film_plan([window(1), window(2), window(3)]), on_progress=watch)
+    assert [number for stage, number in told if stage is Stage.FILMED] == [1, 2, 3]
+    assert all(told.index((Stage.DECODING, n)) < told.index((Stage.FILMED, n)) for n in (1, 2, 3))
+    assert told[-2:] == [(Stage.FILMED, 3), (Stage.JOINING, 3)]
 
 
 def test_the_file_holds_its_plan(film: Film):

@@ -13,7 +13,7 @@ from planner.brief import Brief, Look, Told
 from planner.check import faults
 from planner.cues import cues
 from planner.filled import Unreadable
-from planner.form import Form
+from planner.form import DETAILS, Form
 from planner.language.server import ModelServer
 from planner.prompting import disarmed
 from planner.rules import CREDIT, RuleDirector, places_pictures
@@ -343,3 +343,32 @@ def test_a_story_cannot_leave_its_quotes_or_speak_as_somebody_else(text: str) ->
 
 def test_disarming_keeps_words_and_takes_marks_and_what_is_not_seen() -> None:
     assert disarmed("a <b> [c] d|e\u202e\u200bf") == "a ‹b› (c) d¦e  f"
+
+
+def test_a_model_that_never_answers_freely_is_dictated_at_once_and_asked_anew_now_and_then() -> None:
+    asked: list[int] = []
+
+    async def run() -> None:
+        async with served(script := Script([filled])) as model:
+            director = ModelDirector(model, 20)
+            for _ in range(12):
+                before = len(script.asked)
+                assert not (await director.storyboard(DOG)).failed
+                asked.append(len(script.asked) - before)
+
+    asyncio.run(run())
+    free = max(asked)
+    assert free > 1
+    assert asked == [free] * 3 + [1] * 7 + [free, 1]
+
+
+def test_a_dictated_form_of_many_windows_asks_for_little_in_each() -> None:
+    """A slow model has to write all of it within what is left of its time."""
+    events = ". ".join(f"dog {number} jumps over the fence" for number in range(1, 13))
+    short, long = (form_of(Brief(events, windows, pictures=1)) for windows in (1, 6))
+
+    def letters(form: Form) -> int:
+        return sum(int(n) for n in re.findall(r"\{0,(\d+)\}\$", json.dumps(form.dictated)))
+
+    assert letters(long) < 1.5 * DETAILS
+    assert letters(short) < 1.5 * DETAILS

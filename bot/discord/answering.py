@@ -42,7 +42,7 @@ async def answering(interaction: discord.Interaction, done: str = "") -> AsyncIt
             await tell(interaction, say(locale, done))
 
 
-def sentence_of(error: Exception, locale: str) -> str:
+def sentence_of(error: Exception, locale: str, key: str = "error.trouble") -> str:
     """An error as a person may read it. What is nobody's mistake gets a number that is also in the log."""
     if isinstance(error, UserError):
         return str(error)
@@ -50,7 +50,7 @@ def sentence_of(error: Exception, locale: str) -> str:
         return say(locale, "error.may_not_post")
     number = secrets.token_hex(2).upper()
     log.error("trouble %s", number, exc_info=error)
-    return say(locale, "error.trouble", number=number)
+    return say(locale, key, number=number)
 
 
 async def tell(interaction: discord.Interaction, text: str, **more: object) -> None:

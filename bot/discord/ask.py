@@ -9,7 +9,7 @@ from pathlib import Path
 
 import discord
 
-from bot.discord.keys import Place, key_of, place_of
+from bot.discord.keys import Place, is_restricted, key_of, place_of
 from storage.schema import UserError
 
 MOST_PICTURES = 4
@@ -51,6 +51,11 @@ class Ask:
         return key_of(self.channel)
 
     @property
+    def channel_link(self) -> str:
+        """The channel as a message names it."""
+        return f"<#{self.channel.id}>"
+
+    @property
     def asker_key(self) -> str:
         """The asker's name in storage."""
         return key_of(self.asker)
@@ -65,7 +70,7 @@ class Ask:
     @property
     def restricted(self) -> bool:
         """Whether this is an age-restricted channel; a thread is what its parent is."""
-        return not isinstance(self.channel, discord.DMChannel) and self.channel.is_nsfw()
+        return is_restricted(self.channel)
 
 
 @asynccontextmanager

@@ -15,12 +15,15 @@ from bot.discord.ask import Ask
 from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
 from bot.discord.faces import CardFace, Phase, face_of
-from bot.discord.keys import Place, channel_of
+from bot.discord.keys import Place, channel_of, number_of
+from bot.discord.log_channel import report
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.discord.windows import post_windows
+from bot.line import Line
 from bot.studio import Studio
 from storage.footage import last_frame
+from storage.forget import Forgotten
 from storage.renders import segment_file
 from storage.schema import Card, JobState, UserError
 
@@ -108,23 +111,23 @@ class Board:
 
     async def pause(self) -> None:
         """Say on every open card that filming goes on after the restart."""
-        for card in await asyncio.to_thread(self._studio.cards.open_cards):
-            if card.job is not None or card.draft is None:
-                self._shown[card.id].phase = Phase.PAUSED
-                await self._show(card, at_once=True)
+        for card in await asyncio.to_thread(self._studio.cards.followed):
+            self._shown[card.id].phase = Phase.PAUSED
+            await self._show(card, at_once=True)
 
     async def watch(self) -> None:
-        """One turn: every open card is made true, and what is filmed is handed over."""
-        cards = await asyncio.to_thread(self._studio.cards.open_cards)
-        await asyncio.gather(*(self._follow(card) for card in cards))
+        """One turn: every card that changes by itself is made true, and what is filmed is handed over."""
+        cards = await asyncio.to_thread(self._studio.cards.followed)
+        line = await asyncio.to_thread(self._studio.line) if any(card.job is not None for card in cards) else None
+        await asyncio.gather(*(self._follow(card, line) for card in cards))
         await self._keep_working()
 
     # ---- inside ----
 
-    async def _follow(self, card: Card) -> None:
+    async def _follow(self, card: Card, line: Line | None) -> None:
         async with self._free:
             try:
-                await self._show(card)
+                await self._show(card, line=line)
                 if card.job is not None:
                     await self._settle(card)
             except discord.RateLimited:
@@ -143,17 +146,22 @@ class Board:
             job = self._studio.jobs.get(card.job)
             if job.state is JobState.DONE and card.take_message is None:
                 await self.delivery.hand_over(card, job)
+            if job.state is JobState.FAILED:
+                line = say(
+                    "en", "log.failed", job=job.id, error=job.error or "", channel=f"<#{number_of(card.channel)}>"
+                )
+                await report(self._client, self._studio, card.place, line)
             if job.state.final:
                 await self._show(self._studio.cards.get(card.id) or card, at_once=True)
                 self._studio.cards.change(card.id, closed=True)
                 del self._shown[card.id]
 
-    async def _show(self, card: Card, at_once: bool = False) -> None:
+    async def _show(self, card: Card, at_once: bool = False, line: Line | None = None) -> None:
         """Edit a card's message if it shows something else: a change of state at once, numbers now and then."""
         if card.message is None:
             return
         shown = self._shown[card.id]
-        face = await asyncio.to_thread(face_of, self._studio, card, shown.notes)
+        face = await asyncio.to_thread(face_of, self._studio, card, shown.notes, line)
         face = replace(face, phase=shown.phase or (Phase.REPLACED if _replaced(card) else face.phase))
         if face.phase is Phase.QUEUED and self._worker_trouble:
             face = replace(face, notes=(*face.notes, self._worker_trouble))
@@ -192,6 +200,16 @@ class Board:
     async def channel(self, card: Card) -> Place | None:
         """Where a card is; None if that is gone or closed to us."""
         return await channel_of(self._client, card.channel)
+
+    async def take_down(self, gone: Forgotten) -> None:
+        """Delete the messages of what was forgotten, as far as we may."""
+        for card in gone.cards:
+            self._shown.pop(card, None)
+        for key, message in gone.messages:
+            channel = await channel_of(self._client, key)
+            if channel is not None:
+                with contextlib.suppress(discord.NotFound, discord.Forbidden):
+                    await channel.get_partial_message(int(message)).delete()
 
     def knows(self, card: int) -> bool:
         """Whether a card was shown since the bot was started."""

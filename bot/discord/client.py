@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import discord
-from discord import app_commands
 from discord.ext import tasks
 
 from bot.discord import commands
@@ -16,9 +15,11 @@ from bot.discord.answering import LONGEST, sentence_of
 from bot.discord.ask import Ask
 from bot.discord.board import Board
 from bot.discord.buttons import CardButton, TakeButton
+from bot.discord.commands.tree import Tree
 from bot.discord.front import Front
+from bot.discord.keys import place_of
 from bot.discord.presses import press_card, press_take
-from bot.discord.reactions import ACTS, react
+from bot.discord.reactions import ACTS, react, take_back
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.discord.texts.translator import CatalogueTranslator
@@ -47,7 +48,7 @@ class LongtakeClient(discord.Client):
         self.settings = settings
         self.board = Board(self, studio, settings)
         self.front = Front(studio, settings, self.board)
-        self.tree = app_commands.CommandTree(self)
+        self.tree = Tree(self)
         self._work: set[asyncio.Task[None]] = set()
 
     async def setup_hook(self) -> None:
@@ -55,11 +56,14 @@ class LongtakeClient(discord.Client):
         self.add_dynamic_items(CardButton, TakeButton)
         await self.tree.set_translator(CatalogueTranslator())
         await commands.install(self)
+        self.do(self.studio.prepare())
         self.watching.start()
+        self.tidying.start()
 
     async def close(self) -> None:
         """End in order: nothing new is followed, and what is open says that it goes on."""
         self.watching.cancel()
+        self.tidying.cancel()
         await super().close()
 
     @tasks.loop(seconds=WATCH_SECONDS)
@@ -69,6 +73,14 @@ class LongtakeClient(discord.Client):
             await self.board.watch()
         except Exception:  # the outermost place: one bad turn must not end the watch
             log.exception("a turn of the watch failed")
+
+    @tasks.loop(hours=1)
+    async def tidying(self) -> None:
+        """Forget what was kept for long enough."""
+        try:
+            await asyncio.to_thread(self.studio.tidy)
+        except Exception:  # the outermost place: the next hour is another chance
+            log.exception("tidying failed")
 
     # ---- events ----
 
@@ -85,6 +97,24 @@ class LongtakeClient(discord.Client):
         """Somebody reacted."""
         if payload.user_id != self.application_id and payload.emoji.name in ACTS:
             await react(self, payload)
+
+    async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
+        """Somebody deleted a message; what it asked and is not filmed yet is forgotten."""
+        await self.front.unsaid(f"message:{payload.message_id}")
+
+    async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
+        """A moderator deleted many."""
+        for message in payload.message_ids:
+            await self.front.unsaid(f"message:{message}")
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """A server does not want us any more; nothing of it is kept."""
+        await asyncio.to_thread(self.studio.forget.place, place_of(guild))
+
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        """Somebody took a reaction back."""
+        if payload.emoji.name in ACTS:
+            await take_back(self, payload)
 
     async def on_error(self, event_method: str, /, *_: Any, **__: Any) -> None:
         """What an event did wrong goes to the log, whole."""
@@ -165,8 +195,8 @@ class LongtakeClient(discord.Client):
     async def _catch_up(self) -> None:
         """What was asked while we were away, and plans that we were at when we ended."""
         await asyncio.to_thread(self.studio.seen.forget, REMEMBER_SECONDS)
-        for card in await asyncio.to_thread(self.studio.cards.open_cards):
-            if card.job is None and card.draft is None and not self.board.knows(card.id):
+        for card in await asyncio.to_thread(self.studio.cards.followed):
+            if card.job is None and not self.board.knows(card.id):
                 await self._ask_again(card)
         for channel, mark in self.studio.seen.marks().items():
             await self._read_on(int(channel), mark)

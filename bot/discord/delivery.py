@@ -1,16 +1,16 @@
 """The finished film in the channel: small enough for it, once, whatever happens in between."""
 
 import asyncio
-import contextlib
 import logging
 
 import discord
 
-from bot.discord.keys import channel_of
+from bot.discord.keys import Place, channel_of, is_restricted, key_of
 from bot.discord.settings import DiscordSettings
 from bot.discord.take_view import film_name, take_text, take_view
 from bot.discord.texts import say
 from bot.studio import Studio
+from storage.media import Media
 from storage.schema import Card, Job, Take
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,10 @@ class Delivery:
         assert job.take is not None
         take = await asyncio.to_thread(self._studio.takes.get, job.take)
         channel = await channel_of(self._client, card.channel)
-        video = self._studio.media.path(take.film.video)
         message = await channel.send(  # type: ignore[union-attr]
-            take_text(take, card.locale), file=discord.File(video, film_name(take)), view=take_view(take, card.locale)
+            take_text(take, card.locale),
+            file=_film(self._studio.media, take, channel),
+            view=take_view(take, card.locale),
         )
         self._studio.takes.post(take.id, str(message.id))
         self._studio.cards.change(card.id, take_message=str(message.id))
@@ -41,10 +42,17 @@ class Delivery:
         video = self._studio.media.path(take.film.video)
         await person.send(say(locale, "sent.by_dm", take=take.id), file=discord.File(video, film_name(take)))
 
-    async def remove(self, take: Take) -> None:
-        """Delete the messages that show a take."""
-        channel = await channel_of(self._client, take.errand.channel)
-        for message in self._studio.takes.messages(take.id):
-            if channel is not None:
-                with contextlib.suppress(discord.NotFound, discord.Forbidden):
-                    await channel.get_partial_message(int(message)).delete()
+    async def show(self, channel: Place, take: Take, locale: str) -> None:
+        """Post a take once more, in any channel."""
+        message = await channel.send(
+            take_text(take, locale),
+            file=_film(self._studio.media, take, channel),
+            view=take_view(take, locale),
+        )
+        self._studio.takes.post(take.id, str(message.id), key_of(channel))
+
+
+def _film(media: Media, take: Take, channel: Place | None) -> discord.File:
+    """A take's video; behind a spoiler if it is for adults and the channel is for everybody."""
+    hidden = take.errand.restricted and not is_restricted(channel)
+    return discord.File(media.path(take.film.video), film_name(take), spoiler=hidden)

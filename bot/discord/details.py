@@ -1,9 +1,12 @@
 """All about a take, for who wants to know or to film it elsewhere."""
 
+import discord
+
 from bot.discord.texts import say
 from bot.progress import clock
 from bot.studio import Studio
-from storage.schema import Card, Plan, Take
+from storage.schema import Card, Plan, Storyboard, Take
+from storage.timeline import film_time
 
 LONGEST = 1900
 
@@ -39,6 +42,16 @@ def prompts_of(plan: Plan) -> list[str]:
         f"**{number}** ({window.seed})\n```\n{window.prompt.replace('```', '´´´')}\n```"
         for number, window in enumerate(plan.windows, start=plan.first_window)
     ]
+
+
+def storyboard_text(board: Storyboard) -> list[str]:
+    """A storyboard that nothing can be filmed from yet, window by window in seconds of the film."""
+    lines = [f"**{discord.utils.escape_markdown(board.title)}**"]
+    for number, window in enumerate(board.windows, start=1):
+        beats = [f"{film_time(number, beat.seconds):.1f} s {beat.action}" for beat in window.beats]
+        told = discord.utils.escape_markdown("; ".join(filter(None, [window.scene, *beats, window.camera])))
+        lines.append(f"**{number}** {told}")
+    return lines
 
 
 def cut(text: str) -> str:

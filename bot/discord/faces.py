@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from bot.discord.keys import number_of
+from bot.discord.trouble import stopped_text
+from bot.line import Estimate, Line, Place
 from bot.studio import Studio
 from storage.renders import segment_file
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
@@ -70,7 +72,7 @@ class CardFace:
     again_of: int | None = None  # the take that is filmed again
 
 
-def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace:
+def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line | None = None) -> CardFace:
     """The face of a card as things stand. Reads the database; call it in a thread."""
     base = CardFace(
         card=card.id,
@@ -81,7 +83,8 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace
         notes=notes,
     )
     if card.job is not None:
-        return _of_job(studio, card, base, studio.jobs.get(card.job))
+        place = (line or studio.line()).places.get(card.job)
+        return _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
     if card.draft is not None:
         plan = card.draft.plan
         return replace(
@@ -96,11 +99,10 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace
     return base
 
 
-def _of_job(studio: Studio, card: Card, base: CardFace, job: Job) -> CardFace:
+def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place | None) -> CardFace:
     filmed = [int(event.text) for event in studio.jobs.events(job.id) if event.kind == "window"]
-    estimate = studio.pace.estimate(job)
+    estimate = place.estimate if place else Estimate(None, None)
     now = datetime.now(UTC).timestamp()
-    position = studio.jobs.position(job.id)
     return replace(
         base,
         phase=_phase(card, job),
@@ -108,12 +110,12 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job) -> CardFace:
         title=job.plan.storyboard.title,
         windows=windows_of(job.plan, frozenset(filmed), job.progress),
         progress=job.progress,
-        position=position,
-        ahead=len(studio.jobs.queue()) - 1 if position is None else position - 1 + _running(studio),
+        position=place.number if place else None,
+        ahead=place.ahead if place else 0,
         starts=_moment(now, estimate.starts) if estimate.starts else None,
         ends=None if job.state.final else _moment(now, estimate.ends),
         seed=job.plan.seed,
-        error=job.error or "",
+        error=stopped_text(job, max(filmed, default=0), card.locale),
         take=job.take,
         link=_link(card),
         preview=_newest(studio, job, filmed),
@@ -174,10 +176,6 @@ def windows_of(
             )
         )
     return tuple(faces)
-
-
-def _running(studio: Studio) -> int:
-    return sum(job.state is JobState.RUNNING for job in studio.jobs.queue())
 
 
 def _moment(now: float, seconds: float | None) -> int | None:

@@ -4,59 +4,32 @@ Each use case reads an Ask, lets the studio or the conversation do the work, and
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bot.conversation import Conversation, Reply
+from bot.discord.answering import sentence_of
 from bot.discord.ask import Ask, pictures_of
 from bot.discord.board import Board
-from bot.discord.details import details_of
-from bot.discord.keys import key_of, number_of
+from bot.discord.desk import CardDesk
+from bot.discord.details import details_of, storyboard_text
+from bot.discord.forgetting import Forgetting
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.studio import Proposal, Studio
-from bot.wish import Wish
+from bot.wish import Wish, require_place
+from storage.cards import Withdrawn
 from storage.schema import Card, Draft, Job, JobState, Policy, Request, Take, UserError
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
+FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, "paused": False}  # of a plan to look at
 
 
-@dataclass(frozen=True)
-class CardDesk:
-    """The draft that is discussed lies on a card; what is made of it goes to a new one."""
-
-    front: "Front"
-    former: Card | None
-    own: Card | None = None
-
-    def draft(self) -> Draft | None:
-        """The former card's."""
-        return self.former.draft if self.former else None
-
-    def keep(self, draft: Draft | None) -> None:
-        """On the new card; the former one is settled by it. Without a new one, on the former."""
-        cards = self.front.studio.cards
-        if self.own:
-            cards.propose(self.own.id, draft)
-        if self.former and (self.own or draft is None):
-            cards.propose(self.former.id, None)
-            cards.change(self.former.id, closed=True)
-        elif self.former:
-            cards.propose(self.former.id, draft)
-
-    def take(self) -> Draft | None:
-        """From the card."""
-        card = self.own or self.former
-        return self.front.studio.cards.take_draft(card.id) if card else None
-
-
-class Front:
+class Front(Forgetting):
     """The use cases of the channel."""
 
     def __init__(self, studio: Studio, settings: DiscordSettings, board: Board) -> None:
-        self.studio = studio
-        self.settings = settings
-        self.board = board
+        super().__init__(studio, settings, board)
         self.conversation = Conversation(studio)
 
     # ---- what is said ----
@@ -67,7 +40,7 @@ class Front:
         former = self._discussed(ask)
         async with pictures_of(ask.attachments, self.settings.discord_picture_mib) as pictures:
             wish = self._wish(ask, policy, pictures, take=self._replied_take(ask))
-            turn = await self.conversation.hear(wish, CardDesk(self, former))
+            turn = await self.conversation.hear(wish, CardDesk(self.studio.cards, former))
         if not turn.films:
             reply = await self.conversation.answer(turn)
             if reply.job and former:
@@ -78,7 +51,7 @@ class Front:
             return reply.lines
 
         async def direct(card: Card) -> Reply:
-            told = replace(turn, desk=CardDesk(self, former, card))
+            told = replace(turn, desk=CardDesk(self.studio.cards, former, card))
             return await self.conversation.answer(told, lambda text: self.board.planning(card.id, text))
 
         await self._direct(ask, policy, direct)
@@ -104,15 +77,20 @@ class Front:
         self.require_continue(ask, take)
         await self._propose(ask, take, self.studio.again, approve=False)
 
-    async def sketch(self, ask: Ask) -> None:
-        """A plan to look at: it waits on a card, and costs nothing."""
-        await self._propose(ask, None, self.studio.film, approve=True)
+    async def sketch(self, ask: Ask) -> tuple[str, ...]:
+        """A plan to look at: it waits on a card, and costs nothing, so no limit holds. Without a picture it cannot be
+        filmed, and is told."""
+        if ask.attachments:
+            await self._propose(ask, None, self.studio.film, approve=True)
+            return ()
+        storyboard, notes = await self.studio.sketch(self._wish(ask, self.admit(ask)))
+        return (*storyboard_text(storyboard), *notes, say(ask.locale, "plan.no_picture"))
 
     async def approve(self, ask: Ask, card: Card) -> None:
         """Film a card's draft."""
         self.require_own(ask, card, "film")
         wish = self._wish(ask, self.admit(ask))
-        reply = self.conversation.film_draft(wish, CardDesk(self, card))
+        reply = self.conversation.film_draft(wish, CardDesk(self.studio.cards, card))
         assert reply.job is not None
         await self._film_on(card, reply.job)
 
@@ -121,24 +99,25 @@ class Front:
         self.require_own(ask, card, "edit")
         if card.draft is None:
             raise UserError(say(ask.locale, "error.no_draft"))
-        self.studio.cards.propose(card.id, draft)
+        self.studio.cards.propose(card.id, self.studio.judged(self._wish(ask, self.policy(ask)), draft))
         await self.board.refresh(card.id)
 
     def draft_of(self, take: Take) -> Draft:
         """A take's plan, to be edited and filmed beside it, with a seed of its own."""
         errand = take.errand
-        request = Request(text="", channel=errand.channel, requester=errand.requester)
+        request = Request(text="", channel=errand.channel, requester=errand.requester, restricted=errand.restricted)
         return Draft(request=request, plan=take.plan, parent=errand.parent, again_of=take.id)
 
     async def show_draft(self, ask: Ask, draft: Draft, approve: bool = True) -> None:
         """A new card for a draft that is ready: it waits for a word, or is filmed at once."""
+        policy = self.admit(ask)
+        wish = self._wish(ask, policy)
+        judged = self.studio.judged(wish, draft)
 
         async def direct(card: Card) -> Reply:
-            self.studio.cards.propose(card.id, draft)
-            proposal = Proposal(draft, self.studio.errand(self._wish(ask, policy), draft), ())
-            return Reply((), proposal)
+            self.studio.cards.propose(card.id, judged)
+            return Reply((), Proposal(judged, self.studio.errand(wish, judged), ()))
 
-        policy = self.admit(ask)
         await self._direct(ask, policy, direct, approve)
 
     async def cancel(self, ask: Ask, card: Card) -> None:
@@ -156,16 +135,22 @@ class Front:
         job = self.studio.jobs.get(card.job) if card.job is not None else None
         if job is None or job.state not in (JobState.FAILED, JobState.CANCELLED):
             raise UserError(say(ask.locale, "error.nothing_to_retry"))
-        request = Request(text=card.words, channel=ask.channel_key, requester=ask.asker_key)
+        request = Request(
+            text=card.words,
+            channel=ask.channel_key,
+            requester=ask.asker_key,
+            restricted=job.errand.restricted,
+        )
         draft = Draft(request=request, plan=job.plan, parent=job.errand.parent, again_of=job.errand.again_of)
         await self.show_draft(replace(ask, text=card.words), draft, approve=False)
 
-    async def delete(self, ask: Ask, take: Take) -> None:
-        """Take a film out of the channel."""
-        if take.errand.requester != ask.asker_key and not ask.moderates:
-            owner = f"<@{number_of(take.errand.requester)}>"
-            raise UserError(say(ask.locale, "error.not_yours_to_delete", owner=owner))
-        await self.board.delivery.remove(take)
+    async def show(self, ask: Ask, take: Take) -> None:
+        """Post a take here once more."""
+        policy = self.admit(ask)
+        self.require_seen(ask, take)
+        wish = self._wish(ask, policy)
+        require_place(wish, take.errand.restricted)
+        await self.board.delivery.show(ask.channel, take, ask.locale)
 
     async def send_to(self, ask: Ask, take: Take) -> None:
         """Send a film to a person, who asked for that."""
@@ -175,53 +160,18 @@ class Front:
         """Tell a person all about a film."""
         await ask.asker.send(details_of(take, ask.locale))
 
-    # ---- who may ----
-
-    def policy(self, ask: Ask) -> Policy:
-        """What holds where something is asked."""
-        return self.studio.manners.policy(ask.place) if ask.place else Policy(continue_by="owner")
-
-    def admit(self, ask: Ask) -> Policy:
-        """The policy; UserError if nothing may be asked here by this person."""
-        policy, locale = self.policy(ask), ask.locale
-        parent = getattr(ask.channel, "parent_id", None)
-        here = {ask.channel_key, *([key_of(parent)] if parent else [])}
-        if (policy.channels and not here & set(policy.channels)) or here & set(policy.refused_channels):
-            raise UserError(say(locale, "error.channel_refused"))
-        roles = {key_of(role) for role in getattr(ask.asker, "roles", ())}
-        if policy.roles and not roles & set(policy.roles) and not ask.moderates:
-            raise UserError(say(locale, "error.role_missing"))
-        return policy
-
-    def require_continue(self, ask: Ask, take: Take) -> None:
-        """UserError unless the asker may film on from a take, or film it again, here."""
-        if take.errand.channel != ask.channel_key and not self.sees(ask, take):
-            raise UserError(say(ask.locale, "error.take_elsewhere", take=take.id))
-        own = take.errand.requester == ask.asker_key
-        if self.policy(ask).continue_by == "owner" and not own and not ask.moderates:
-            raise UserError(say(ask.locale, "error.not_yours_to_continue", take=take.id))
-
-    def sees(self, ask: Ask, take: Take) -> bool:
-        """Whether the asker can see the channel that a take was made in, on the same server."""
-        channel = ask.guild.get_channel_or_thread(number_of(take.errand.channel)) if ask.guild else None
-        return channel is not None and channel.permissions_for(ask.asker).view_channel  # type: ignore[arg-type]
-
-    def require_own(self, ask: Ask, card: Card, act: str) -> None:
-        """UserError unless the asker may do this to a card."""
-        anyone = act == "cancel" and self.policy(ask).cancel_by == "anyone"
-        if card.asker != ask.asker_key and not ask.moderates and not anyone:
-            raise UserError(say(ask.locale, f"error.not_yours_to_{act}", owner=f"<@{number_of(card.asker)}>"))
-
     # ---- inside ----
 
     async def _propose(self, ask: Ask, take: Take | None, propose: Propose, approve: bool | None = None) -> None:
         policy = self.admit(ask)
+        if approve:
+            policy = policy.model_copy(update=FREE)
         async with pictures_of(ask.attachments, self.settings.discord_picture_mib) as pictures:
             wish = self._wish(ask, policy, pictures, take=take.id if take else None)
 
             async def direct(card: Card) -> Reply:
                 proposal = await propose(wish)
-                CardDesk(self, None, card).keep(proposal.draft)
+                CardDesk(self.studio.cards, None, card).keep(proposal.draft)
                 return Reply(proposal.notes, proposal)
 
             await self._direct(ask, policy, direct, approve)
@@ -237,9 +187,16 @@ class Front:
                 return
             if reply.draft and not self._waits(ask, policy, approve):
                 wish = self._wish(ask, policy)
-                reply = replace(self.conversation.film_draft(wish, CardDesk(self, None, card)), lines=reply.lines)
-        except UserError as error:
-            await self.board.fail(card.id, str(error))
+                reply = replace(
+                    self.conversation.film_draft(wish, CardDesk(self.studio.cards, None, card)), lines=reply.lines
+                )
+        except Withdrawn:
+            return
+        except Exception as error:  # whatever it was, the asker is told and the card is settled
+            if ask.message is None:  # there is a way to say it privately
+                await self.board.forget(card)
+                raise
+            await self.board.fail(card.id, sentence_of(error, ask.locale, "error.planner_failed"))
             return
         if reply.job:
             await self._film_on(card, reply.job)
@@ -296,14 +253,20 @@ class Front:
             channel=ask.channel_key,
             requester=ask.asker_key,
             images=pictures,
-            seconds=ask.seconds,
+            seconds=ask.seconds or self._own_seconds(ask, take),
             size=ask.size,
             seed=ask.seed,
             preset=ask.preset,
             take=take,
             message=str(ask.message) if ask.message else None,
             policy=policy,
+            age_restricted=ask.restricted,
         )
+
+    def _own_seconds(self, ask: Ask, take: int | None) -> float | None:
+        """How long a person's films are, where their words name no number."""
+        named = take is not None or any(letter.isdigit() for letter in ask.text)
+        return None if named or not ask.text else self.studio.manners.person(ask.asker_key).seconds
 
     def _styled(self, ask: Ask, policy: Policy) -> str:
         """The words, with those of the style that was asked for."""

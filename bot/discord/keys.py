@@ -32,6 +32,11 @@ def place_of(guild: discord.Guild | None) -> str:
     return key_of(guild) if guild else ""
 
 
+def is_restricted(channel: Place | None) -> bool:
+    """Whether a channel is age-restricted; a thread is what its parent is."""
+    return channel is not None and not isinstance(channel, discord.DMChannel) and channel.is_nsfw()
+
+
 async def channel_of(client: discord.Client, key: str) -> Place | None:
     """A channel, a thread or a direct message by its name in storage; None if it is gone or closed to us."""
     number = number_of(key)

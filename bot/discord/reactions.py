@@ -6,7 +6,7 @@ import discord
 
 from bot.discord.ask import Ask
 from bot.discord.keys import channel_of, key_of
-from storage.schema import Card, Take, UserError
+from storage.schema import Card, JobState, Take, UserError
 
 if TYPE_CHECKING:
     from bot.discord.client import LongtakeClient
@@ -31,7 +31,7 @@ async def react(client: "LongtakeClient", payload: discord.RawReactionActionEven
         take = studio.takes.get(made)
     if take is None and card is None:
         return
-    act, event = ACTS[payload.emoji.name], f"reaction:{message}:{payload.user_id}:{payload.emoji.name}"
+    act, event = ACTS[payload.emoji.name], event_of(payload)
     asker = payload.member or await client.fetch_user(payload.user_id)
     channel = await channel_of(client, key_of(payload.channel_id))
     if asker.bot or channel is None or not studio.seen.first(event):
@@ -41,6 +41,19 @@ async def react(client: "LongtakeClient", payload: discord.RawReactionActionEven
         await _act(client, ask, act, take, card)
     except UserError as error:
         await channel.send(f"{asker.mention}: {error}")
+
+
+async def take_back(client: "LongtakeClient", payload: discord.RawReactionActionEvent) -> None:
+    """What a reaction asked for is cancelled as long as nobody films it."""
+    card = client.studio.cards.by_event(event_of(payload))
+    if card and card.job is not None and client.studio.jobs.get(card.job).state is JobState.QUEUED:
+        client.studio.cancel(card.job)
+        await client.board.refresh(card.id)
+
+
+def event_of(payload: discord.RawReactionActionEvent) -> str:
+    """One of a kind a person, emoji and message."""
+    return f"reaction:{payload.message_id}:{payload.user_id}:{payload.emoji.name}"
 
 
 async def _act(client: "LongtakeClient", ask: Ask, act: str, take: Take | None, card: Card | None) -> None:

@@ -13,6 +13,7 @@ class DiscordSettings(BotSettings):
 
     discord_token: SecretStr = SecretStr("")
     discord_token_file: Path | None = None  # read instead, for who keeps secrets in files
+    discord_approve: bool = True  # where a server or a person says nothing: a plan is shown before it is filmed
     discord_message_content: bool = False  # the privileged intent: replies with their ping off are then heard too
     discord_guilds: str = ""  # ids of the servers that may use the bot, with commas between; empty: all
     discord_upload_mib: Annotated[float, Field(ge=1, le=500)] = 9.5  # of a video, where Discord names no limit

@@ -62,18 +62,27 @@ def add(x: Tensor, change: Tensor, gate: Tensor) -> Tensor:
     return x + gate * change
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float, rope: Tensor | None = None) -> Tensor:
-    """Root mean square norm over a row, then, with `rope`, the turn of `rotate`. Everything in between is float32.
+def rms_norm(
+    x: Tensor,
+    weight: Tensor,
+    eps: float,
+    rope: Tensor | None = None,
+    centre: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Root mean square norm over a row, then, with `rope`, the turn of `rotate`, then less `centre`, all in float32.
 
-    x: [B, L, heads, d], of which a row is heads * d numbers side by side; weight: [heads * d]; rope: [2, L, 1, d / 2]
-    -> as x, and of its dtype
+    x: [B, L, heads, d], of which a row is heads * d numbers side by side; weight: [heads * d]; rope: [2, L, 1, d / 2];
+    centre: [B, heads, d] float32 -> as x, in `dtype` or in x's own
     """
+    dtype = dtype or x.dtype
     if fused(x, weight):
         from engine.kernels import rows_triton
 
-        return rows_triton.rms_norm(x, weight, eps, rope)
+        return rows_triton.rms_norm(x, weight, eps, rope, centre, dtype)
     normed = F.rms_norm(x.flatten(2).float(), weight.shape, weight.float(), eps).view(x.shape)
-    return (normed if rope is None else rotate(normed, rope)).to(x.dtype)
+    turned = normed if rope is None else rotate(normed, rope)
+    return (turned if centre is None else turned - centre[:, None]).to(dtype)
 
 
 def gelu(x: Tensor, dtype: torch.dtype) -> Tensor | Rows:
@@ -83,6 +92,15 @@ def gelu(x: Tensor, dtype: torch.dtype) -> Tensor | Rows:
 
         return rows_triton.gelu(x, dtype)
     return rounded(F.gelu(x.float(), approximate="tanh"), dtype) if dtype == FP8 else F.gelu(x, approximate="tanh")
+
+
+def shifted(x: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor | Rows:
+    """x + shift, as a matrix product in `dtype` reads it. x: [B, L, D], shift: [B, D] float32 -> as x"""
+    if fused(x, shift):
+        from engine.kernels import rows_triton
+
+        return rows_triton.shifted(x, shift, dtype)
+    return rounded(x.float() + shift[:, None], dtype)
 
 
 def quantised(x: Tensor) -> Rows:

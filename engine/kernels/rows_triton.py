@@ -76,8 +76,8 @@ def _norm_kernel(
 
 @triton.jit
 def _rms_kernel(
-    x, weight, rope, out, row_step, width, tokens, eps,
-    ROPE: tl.constexpr, HALF: tl.constexpr, PARTS: tl.constexpr, PART: tl.constexpr,
+    x, weight, rope, centre, out, row_step, width, tokens, eps,
+    ROPE: tl.constexpr, CENTRED: tl.constexpr, HALF: tl.constexpr, PARTS: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     values = ()
@@ -98,13 +98,16 @@ def _rms_kernel(
             cos = tl.load(rope + angle)
             sin = tl.load(rope + tokens * HALF + angle)
             value = tl.reshape(tl.join(even * cos - odd * sin, even * sin + odd * cos), (PART,))
+        if CENTRED:
+            value -= tl.load(centre + (row // tokens) * width + column, mask=column < width, other=0.0)
         results = results + (value,)
     _stored(results, out, out, row, row * width, width, False, 0.0, 0.0, PART)
 
 
 @triton.jit
 def _round_kernel(
-    x, out, scales, width, GELU: tl.constexpr, CUBE: tl.constexpr, TWICE: tl.constexpr,
+    x, shift, out, scales, width, tokens,
+    SHIFTED: tl.constexpr, GELU: tl.constexpr, CUBE: tl.constexpr, TWICE: tl.constexpr,
     FP8_OUT: tl.constexpr, FP8_TOP: tl.constexpr, LEAST: tl.constexpr, PARTS: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -112,6 +115,8 @@ def _round_kernel(
     for i in tl.static_range(PARTS):
         column = i * PART + tl.arange(0, PART)
         value = tl.load(x + row * width + column, mask=column < width, other=0.0).to(tl.float32)
+        if SHIFTED:
+            value += tl.load(shift + (row // tokens) * width + column, mask=column < width, other=0.0)
         if GELU:
             value = value * tl.sigmoid(TWICE * (value + CUBE * value * value * value))
         values = values + (value,)
@@ -143,39 +148,50 @@ def add(x: Tensor, change: Tensor, gate: Tensor) -> Tensor:
     return total
 
 
-def rms_norm(x: Tensor, weight: Tensor, eps: float, rope: Tensor | None) -> Tensor:
+def rms_norm(
+    x: Tensor, weight: Tensor, eps: float, rope: Tensor | None, centre: Tensor | None, dtype: torch.dtype
+) -> Tensor:
     """As rows.rms_norm."""
     batch, tokens, heads, head_dim = x.shape
     if x.stride()[2:] != (head_dim, 1) or x.stride(0) != tokens * x.stride(1):
         x = x.contiguous()
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    out = torch.empty(x.shape, dtype=dtype, device=x.device)
     width = heads * head_dim
     _rms_kernel[(batch * tokens,)](
-        x, weight, weight if rope is None else rope, out, x.stride(1), width, tokens, eps,
-        ROPE=rope is not None, HALF=head_dim // 2, **_parts(width, 512, 2),
+        x, weight, weight if rope is None else rope.contiguous(), weight if centre is None else centre.contiguous(),
+        out, x.stride(1), width, tokens, eps,
+        ROPE=rope is not None, CENTRED=centre is not None, HALF=head_dim // 2,
+        **_parts(width, 512 if dtype == FP8 else 1024, 4),
     )  # fmt: skip
     return out
 
 
 def gelu(x: Tensor, dtype: torch.dtype) -> Tensor | Rows:
     """As rows.gelu."""
-    return _rounded(x, dtype, gelu=True)
+    return _rounded(x, None, dtype, gelu=True)
+
+
+def shifted(x: Tensor, shift: Tensor, dtype: torch.dtype) -> Tensor | Rows:
+    """As rows.shifted."""
+    return _rounded(x, shift, dtype, gelu=False)
 
 
 def quantised(x: Tensor) -> Rows:
     """As rows.quantised."""
-    rows = _rounded(x, FP8, gelu=False)
+    rows = _rounded(x, None, FP8, gelu=False)
     assert isinstance(rows, Rows)
     return rows
 
 
-def _rounded(x: Tensor, dtype: torch.dtype, *, gelu: bool) -> Tensor | Rows:
+def _rounded(x: Tensor, shift: Tensor | None, dtype: torch.dtype, *, gelu: bool) -> Tensor | Rows:
     x = x.contiguous()
     out, scales = _room(x, dtype)
     width = x.shape[-1]
+    cut = (4096, 8) if width > 8192 else (1024, 4)
     _round_kernel[(x.numel() // width,)](
-        x, out, x if scales is None else scales, width, GELU=gelu, CUBE=GELU_CUBE, TWICE=GELU_TWICE,
-        FP8_OUT=scales is not None, FP8_TOP=FP8_MAX, LEAST=SMALLEST, **_parts(width, 2048, 8 if width > 8192 else 4),
+        x, x if shift is None else shift.contiguous(), out, x if scales is None else scales, width, x.shape[-2],
+        SHIFTED=shift is not None, GELU=gelu, CUBE=GELU_CUBE, TWICE=GELU_TWICE,
+        FP8_OUT=scales is not None, FP8_TOP=FP8_MAX, LEAST=SMALLEST, **_parts(width, *cut),
     )  # fmt: skip
     return _result(out, scales)
 

@@ -16,7 +16,7 @@ from planner.brief import Brief, Look, Storyboarder, Told
 from planner.compiler import Facts, compile_plan
 from planner.director import write_brief
 from planner.intent import Context, as_told
-from planner.language.model import Answer, LanguageModel, OnWords, Question
+from planner.language.model import Answer, LanguageModel, Message, OnWords, Question
 from planner.presets import QUALITY
 from planner.wishes import mannered
 from storage.schema import Draft, Errand, Film, Image, IntentKind, Request, Storyboard, Take, UserError
@@ -45,6 +45,10 @@ class Meter:
     def sees(self) -> bool:
         """As the model's."""
         return self.model.sees
+
+    async def ready(self, opening: Message, /) -> None:
+        """As the model."""
+        await self.model.ready(opening)
 
     async def answer(self, question: Question, on_words: OnWords = lambda _: None) -> Answer:
         """As the model's."""

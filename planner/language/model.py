@@ -57,6 +57,11 @@ class LanguageModel(Protocol):
         """Whether pictures of a message are looked at."""
         ...
 
+    async def ready(self, opening: Message, /) -> None:
+        """Be ready for questions that begin with this message: load, and read it. That takes a model on a slow machine
+        a minute, once, and is no part of the time that an answer may take. ModelFailed if it cannot be."""
+        ...
+
     async def answer(self, question: Question, on_words: OnWords = lambda _: None) -> Answer:
         """The answer; ModelFailed if there is none. A cancelled call stops the model, which then serves the next."""
         ...

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from planner.language.model import Answer, ModelFailed, OnWords, Question
+from planner.language.model import Answer, Message, ModelFailed, OnWords, Question
 
 LONGEST_LINE = 2**26  # bytes: pictures travel inside a line
-STOPPING_SECONDS = 5.0  # what a process gets to stop writing, or to end, before it is killed
+READY_SECONDS = 600.0  # to load, and to read the guide
+STOPPING_SECONDS = 20.0  # what a process gets to stop writing, or to end, before it is killed; a new one reads slowly
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class LlamaProcess:
         self._complaints: IO[bytes] | None = None  # what the process prints: a pipe could fill up
         self._turn = asyncio.Lock()
         self._asked = 0  # number of the last question
+        self._opened = ""  # how questions begin, as far as the process has read it
         self._stopping = False  # the last question was given up, and its end has not been read yet
 
     @property
@@ -57,6 +59,25 @@ class LlamaProcess:
     def pid(self) -> int | None:
         """The process that runs the model; None while there is none."""
         return self._process.pid if self._process else None
+
+    @property
+    def questions(self) -> int:
+        """How many were asked."""
+        return self._asked
+
+    async def ready(self, opening: Message, /) -> None:
+        """Start the process unless it runs, and let it read how every question begins."""
+        if self._opened == opening.text and self.pid and self._process and self._process.returncode is None:
+            return
+        greeting = Question((opening, Message("user", "Are you ready?")), {"enum": ["yes"]}, most_tokens=4)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self.answer(greeting)
+        except TimeoutError as error:
+            self._kill()
+            reason = f"was not ready after {READY_SECONDS:g} s"
+            raise ModelFailed(f"the language model {self.name} {reason}") from error
+        self._opened = opening.text
 
     async def answer(self, question: Question, on_words: OnWords = lambda _: None) -> Answer:
         """Ask, and read until the answer is whole."""
@@ -93,6 +114,7 @@ class LlamaProcess:
         self._stopping = False
         if self._process is None or self._process.returncode is not None:
             self._forget()
+            self._opened = ""
             self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  (closed when the process has ended)
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "planner.language.child", json.dumps(self._options()),

@@ -36,6 +36,9 @@ class ModelServer:
         """As the settings say."""
         return self._sees
 
+    async def ready(self, _: Message, /) -> None:
+        """A server remembers what it wants to."""
+
     async def answer(self, question: Question, on_words: OnWords = lambda _: None) -> Answer:
         """Ask the server. Whatever it or the network does wrong is a ModelFailed."""
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)

@@ -42,7 +42,7 @@ class Stage(StrEnum):
     LOADING = "loading"
     DENOISING = "denoising"
     DECODING = "decoding"
-    FILMED = "filmed"  # the window is finished and kept
+    FILMED = "filmed"  # the window is finished and kept; the next one may be on its way
     JOINING = "joining"
 
 
@@ -58,7 +58,10 @@ class Progress(Value):
 
     @property
     def fraction(self) -> float:
-        """Share of the whole render that is done, in [0, 1]; a decode counts as one step."""
+        """Share of the whole render that is done, in [0, 1]; a decode counts as one step.
+
+        It never falls, but that FILMED says what is kept, when more than that is done.
+        """
         if self.stage in (Stage.FILMED, Stage.JOINING):
             return self.window / self.windows
         return (self.window - 1 + self.step / (self.steps + 1)) / self.windows
@@ -72,6 +75,7 @@ class Errand(Value):
     parent: int | None = None  # the take that this one continues
     again_of: int | None = None  # the first take of which this is another take
     message: str | None = None  # the message that asked
+    restricted: bool = False  # the take belongs into age-restricted channels, or behind a spoiler
 
 
 class Job(Value):

@@ -50,6 +50,7 @@ class Request(Value):
     size: Size | None = None
     seed: Seed | None = None
     replies_to: int | None = None  # the take that the message answers
+    restricted: bool = False  # belongs into age-restricted channels
 
 
 class Wishes(Value):

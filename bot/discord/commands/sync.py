@@ -14,7 +14,11 @@ SYNCED = "synced"
 
 async def sync_if_changed(tree: app_commands.CommandTree, studio: Studio) -> bool:
     """Whether Discord was told."""
-    told = [command.to_dict(tree) for command in tree.get_commands()]
+    translator = tree.translator
+    told = [
+        await command.get_translated_payload(tree, translator) if translator else command.to_dict(tree)
+        for command in tree.get_commands()
+    ]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
     key = f"{SYNCED}:{tree.client.application_id}"
     if studio.manners.note(key) == digest:

@@ -1,0 +1,82 @@
+"""Laws of the thread that writes windows: it waits for nobody, and nobody's work is lost."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filming import SIZE, film_plan, window
+
+from engine.folder import Handover, WorkFolder
+from engine.segments import write_segment
+from engine.writer import WindowWriter
+from storage.footage import Frames
+
+HANDOVER = Handover(torch.ones(1, 16, 1, 6, 8), torch.zeros(1, 16, 1, 6, 8))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> WorkFolder:
+    return WorkFolder(tmp_path / "work", film_plan([window(1), window(2)]))
+
+
+def frames(seed: int) -> Frames:
+    return np.random.default_rng(seed).integers(0, 256, (9, SIZE.height, SIZE.width, 3), dtype=np.uint8)
+
+
+def later(go: threading.Event, seed: int) -> Iterator[Frames]:
+    """Frames that come when they may; the test would hang, not pass, if `write` waited for them."""
+    assert go.wait(60)
+    yield frames(seed)
+
+
+def test_a_window_is_written_while_other_work_goes_on(folder: WorkFolder, tmp_path: Path):
+    told: list[int] = []
+    go = threading.Event()
+    with WindowWriter(folder, SIZE, told.append) as writer:
+        writer.write(1, later(go, seed=1), HANDOVER)
+        writer.tell()
+        assert (told, folder.has(1)) == ([], False)
+        go.set()
+        writer.write(2, [frames(2)], HANDOVER)
+        assert (told, folder.has(1)) == ([1], True), "one at a time, each told of when it is kept"
+    assert (told, folder.has(2)) == ([1, 2], True)
+    for number in (1, 2):
+        write_segment([frames(number)], SIZE, tmp_path / "alone.mp4")
+        assert folder.segment(number).read_bytes() == (tmp_path / "alone.mp4").read_bytes()
+
+
+def test_what_was_written_meanwhile_is_told_of_when_asked_and_once(folder: WorkFolder):
+    told: list[int] = []
+    with WindowWriter(folder, SIZE, told.append) as writer:
+        writer.write(1, [frames(1)], HANDOVER)
+        while not told:
+            writer.tell()
+        writer.tell()
+    assert told == [1]
+
+
+def test_a_window_that_was_begun_is_kept_whatever_ends_the_render(folder: WorkFolder):
+    told: list[int] = []
+    go = threading.Event()
+
+    def stopped() -> None:
+        with WindowWriter(folder, SIZE, told.append) as writer:
+            writer.write(1, later(go, seed=1), HANDOVER)
+            go.set()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert (told, folder.has(1)) == ([1], True)
+    kept = folder.handover(1, torch.device("cpu"))
+    assert torch.equal(kept.anchor, HANDOVER.anchor)
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_outside_and_nothing_is_told(folder: WorkFolder):
+    told: list[int] = []
+    with pytest.raises(ValueError, match="frames must be uint8"), WindowWriter(folder, SIZE, told.append) as writer:
+        writer.write(1, [frames(1)[:, 1:]], HANDOVER)
+    assert (told, folder.has(1), folder.segment(1).exists()) == ([], False, False)
