@@ -129,6 +129,19 @@ def test_a_short_film_is_shown_whole_with_its_beats_in_seconds_of_the_film() -> 
     assert "**6.8 s** turns 2" in lines[1].replace("6.75", "6.8")
 
 
+@pytest.mark.parametrize("locale", LANGUAGES)
+def test_every_stage_of_filming_is_told_with_the_window_of_the_whole_film(locale: str) -> None:
+    third = tuple(window_face(number) for number in (3, 4))  # a continuation of two windows
+    shown = set()
+    for stage in Stage:
+        progress = Progress(stage=stage, window=1, windows=2, step=3, steps=8)
+        view = card_view(replace(face(Phase.RENDERING), locale=locale, windows=third, progress=progress, preview=0))
+        (line,) = (each for text in said(view) for each in text.splitlines() if each.startswith(("▰", "▱")))
+        assert stage is Stage.LOADING or ("3" in line and "4" in line)
+        shown.add(line)
+    assert len(shown) == len(Stage)
+
+
 def test_what_can_be_done_follows_from_the_phase() -> None:
     assert {phase: buttons_of(face(phase)) for phase in Phase} == {
         Phase.PLANNING: ("cancel",),
