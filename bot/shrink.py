@@ -1,6 +1,6 @@
 """A film as small as a channel takes it: the same frames at a bit rate that fits, encoded once and kept.
 
-    python -m bot.shrink FILM BYTES OUT     exit code 0: OUT has at most BYTES; 3: it cannot be that small
+python -m bot.shrink FILM BYTES OUT     exit code 0: OUT has at most BYTES; 3: it cannot be that small
 """
 
 import asyncio

@@ -1,12 +1,15 @@
 import re
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
+from bot.discord.settings import DiscordSettings
 from bot.settings import BotSettings
 from engine.settings import EngineSettings
 from planner.settings import PlannerSettings
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = BotSettings.model_fields | PlannerSettings.model_fields | EngineSettings.model_fields
+SETTINGS = DiscordSettings.model_fields | PlannerSettings.model_fields | EngineSettings.model_fields
 
 
 def test_every_setting_and_no_other_is_named_in_env_example_with_its_default():
@@ -14,8 +17,8 @@ def test_every_setting_and_no_other_is_named_in_env_example_with_its_default():
     named = dict(re.findall(r"^(LONGTAKE_\w+)=(.*)$", text, re.MULTILINE))
     assert named.keys() == {f"LONGTAKE_{name.upper()}" for name in SETTINGS}
     for name, field in SETTINGS.items():
-        written, default = named[f"LONGTAKE_{name.upper()}"], field.default
-        assert type(default)(written) == default, name
+        read = TypeAdapter(field.annotation).validate_python(named[f"LONGTAKE_{name.upper()}"])
+        assert read == field.default, name
 
 
 def test_settings_come_from_variables_and_from_a_dotenv_file_that_names_all(tmp_path: Path, monkeypatch):

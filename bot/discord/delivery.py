@@ -116,7 +116,7 @@ class Delivery:
     # ---- inside ----
 
     async def _post(self, card: Card, job: Job, take: Take, channel: Place, doubt: bool) -> discord.Message | None:
-        """The message in the channel that shows a take; None if it may not be there. In doubt, an earlier one counts."""
+        """The message in the channel that shows a take, in doubt an earlier one; None if it may not be there."""
         try:
             if doubt and (before := await found(channel, "take", take.id, after=int(card.message or 0))):
                 return before

@@ -1,4 +1,4 @@
-"""Our own messages in a channel, found again by their buttons: for what was sent and not noted before we were killed."""
+"""Our own messages, found again by their buttons: for what was sent, and not noted before we were killed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ LOOKED_THROUGH = 200  # messages of a channel, newest first
 
 
 async def found(channel: Place, kind: str, number: int, after: int = 0, file: str = "") -> discord.Message | None:
-    """Our newest message about a card or a take, by its buttons or by its file's name; none that is older than `after`."""
+    """Our newest message about a card or a take, by its buttons or its file's name; none older than `after`."""
     me = channel.me if isinstance(channel, discord.DMChannel) else channel.guild.me
     prefix, suffix = f"longtake:{kind}:", f":{number}"
     async for message in channel.history(limit=LOOKED_THROUGH):
