@@ -57,6 +57,7 @@ class Board:
         self.delivery = Delivery(client, studio, settings)
         self._shown: dict[int, Shown] = defaultdict(Shown)
         self._opened: set[int] = set()
+        self._owed: set[int] = set()  # cards that do not show yet what they should
         self._followed: dict[int, asyncio.Task[None]] = {}
         self._shows = asyncio.Semaphore(CARDS_AT_ONCE)
         self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
@@ -98,8 +99,13 @@ class Board:
         """Show a card as things stand, now."""
         if notes is not None:
             self._shown[card].notes = notes
+        self.owe(card)
         if (known := self._studio.cards.get(card)) is not None:
-            await self._show(known, at_once=True)
+            await self._now(self._shown[card].shows, self._show(known, at_once=True))
+
+    def owe(self, card: int) -> None:
+        """Show a card at the next turn of the watch, if that is not done before; also one that nothing else changes."""
+        self._owed.add(card)
 
     async def fail(self, card: int, reason: str) -> None:
         """A request that came to nothing: its card says why, and is settled."""
@@ -131,7 +137,7 @@ class Board:
     async def watch(self) -> None:
         """One turn: every card that changes by itself is made true, and what is filmed is handed over. A card that is
         not done with its last turn, since an upload takes its time, holds up no other one."""
-        for card in await asyncio.to_thread(self._studio.cards.followed):
+        for card in await asyncio.to_thread(self._changing):
             if card.id not in self._followed:
                 task = asyncio.ensure_future(self._follow(card))
                 self._followed[card.id] = task
@@ -139,6 +145,12 @@ class Board:
         await self._keep_working()
 
     # ---- inside ----
+
+    def _changing(self) -> list[Card]:
+        """The cards that change by themselves, and those that are owed an edit."""
+        cards = {card.id: card for card in self._studio.cards.followed()}
+        owed = [self._studio.cards.get(number) for number in self._owed - cards.keys()]
+        return [*cards.values(), *filter(None, owed)]
 
     async def _follow(self, card: Card) -> None:
         """Show a card, and hand over its take: side by side, since an edit that has to wait must not hold up a film."""
@@ -182,18 +194,22 @@ class Board:
     async def _show(self, card: Card, at_once: bool = False) -> None:
         """Edit a card's message if it shows something else: a change of state at once, numbers now and then."""
         if card.message is None:
+            self._owed.discard(card.id)
             return
         shown = self._shown[card.id]
         async with shown.lock:
             face = await self._face(card, shown)
             told = shown.face is None or (face.phase, face.preview) != (shown.face.phase, shown.face.preview)
             due = told or at_once or time.monotonic() - shown.at >= self._settings.discord_edit_seconds
+            if face == shown.face:
+                self._owed.discard(card.id)
             if face == shown.face or not due:
                 return
             shown.at = time.monotonic()
             async with self._shows:
                 if await self._edit(card, face, shown.face):
                     shown.face = face
+                self._owed.discard(card.id)
 
     async def _face(self, card: Card, shown: Shown) -> CardFace:
         face = await asyncio.to_thread(face_of, self._studio, card, shown.notes)

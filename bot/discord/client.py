@@ -205,6 +205,8 @@ class LongtakeClient(discord.Client):
                 self._hearing.add(event)
                 self.do(self.heard(message))
                 return
+        if card:
+            self.board.owe(card.id)  # what was planned may not have been shown
         self.studio.seen.end(event, channel)
 
     async def _read_on(self, channel: str, mark: int) -> None:
