@@ -72,7 +72,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     times: float = 1
     delay: float = 0.0  # seconds before the answer
-    after: bool = False  # what was asked is done, and then the answer fails
+    after: bool = False  # what was asked is done first; only the answer is late or fails
 
 
 @dataclass
@@ -91,6 +91,8 @@ class Server:
     resumed: int = 0
     close_on_identify: int = 0  # a close code
     tier: int = 0
+    nonces: bool = True  # a message of the same nonce is sent once; Discord forgets them after minutes
+    thinks: bool = False  # the language model: for ever, or it fails at once
     socket: web.WebSocketResponse | None = None
 
     # ---- what people do ----
@@ -229,12 +231,11 @@ class Server:
         fault.times -= 1
         if fault.times <= 0:
             self.faults.remove(fault)
+        answer = await handler(request) if fault.after else None
         await asyncio.sleep(fault.delay)
-        if fault.after or not fault.status:
-            answer = await handler(request)
-            if not fault.status:
-                return answer
-        return said(fault.body, fault.status, fault.headers)
+        if fault.status:
+            return said(fault.body, fault.status, fault.headers)
+        return answer or await handler(request)
 
     async def rest(self, request: web.Request) -> web.Response:
         """Everything that the bot asks for."""
@@ -284,7 +285,7 @@ class Server:
             before, limit = int(request.query.get("before", 2**63)), int(request.query.get("limit", 50))
             return said([m for m in newest if int(m["id"]) < before][:limit])
         if len(rest) == 1:
-            same = [m for m in room.values() if body.get("nonce") and m.get("nonce") == body["nonce"]]
+            same = [m for m in room.values() if self.nonces and m.get("nonce", "") == body.get("nonce")]
             message = same[0] if same else self._posted(number, body)
         else:
             message = room.get(int(rest[1]))  # type: ignore[assignment]
@@ -320,6 +321,69 @@ class Server:
 
     async def cdn(self, request: web.Request) -> web.Response:
         return web.Response(body=self.files[f"http://127.0.0.1:{self.port}{request.path}"])
+
+    async def model(self, _: web.Request) -> web.Response:
+        """A language model server that is of no use."""
+        while self.thinks:
+            await asyncio.sleep(0.05)
+        return web.Response(status=500)
+
+    def _message(self, who: int, where: int, text: str, reply: int) -> Json:
+        message: Json = {
+            "id": str(snowflake()), "channel_id": str(where), "author": user(who), "content": text, "type": 0,
+            "timestamp": "2026-01-01T00:00:00+00:00", "edited_timestamp": None, "tts": False, "mention_everyone": False,
+            "mentions": [], "mention_roles": [], "attachments": [], "embeds": [], "pinned": False, "components": [],
+            "flags": 0,
+        }  # fmt: skip
+        if where < 10000:
+            message |= {"guild_id": str(GUILD), "member": {k: v for k, v in member(who).items() if k != "user"}}
+        room = self.messages[where]
+        if reply:
+            message["message_reference"] = {"message_id": str(reply), "channel_id": str(where)}
+            message["referenced_message"] = room.get(reply)
+            message["type"] = 19
+        room[int(message["id"])] = message
+        return message
+
+    def _attachment(self, name: str, data: bytes, kind: str) -> Json:
+        number = snowflake()
+        url = f"http://127.0.0.1:{self.port}/attachments/{number}/{name}"
+        self.files[url] = data
+        return {
+            "id": str(number),
+            "filename": name,
+            "size": len(data),
+            "url": url,
+            "proxy_url": url,
+            "content_type": kind,
+        }
+
+
+def custom_ids(components: list[Json]) -> Iterator[str]:
+    """Of all buttons inside components."""
+    for component in components:
+        if "custom_id" in component:
+            yield component["custom_id"]
+        yield from custom_ids(component.get("components", []))
+
+
+def said(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """NOTE: the library reads JSON only if the content type says nothing more, and without a word on the rate it sends
+    one request after the other."""
+    plenty = {"Limit": "9", "Remaining": "8", "Reset-After": "1.0", "Reset": str(time.time() + 1)}
+    rate = {f"X-Ratelimit-{name}": value for name, value in plenty.items()}
+    kind = {"mp4": "video/mp4"}.get(name.rpartition(".")[2], "image/jpeg")
+                files.append((name, bytes(await part.read()), kind))  # type: ignore[union-attr]
+        return body, files
+
+    async def cdn(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.files[f"http://127.0.0.1:{self.port}{request.path}"])
+
+    async def model(self, _: web.Request) -> web.Response:
+        """A language model server that is of no use."""
+        while self.thinks:
+            await asyncio.sleep(0.05)
+        return web.Response(status=500)
 
     def _message(self, who: int, where: int, text: str, reply: int) -> Json:
         message: Json = {
@@ -365,7 +429,7 @@ def said(body: Any, status: int = 200, headers: dict[str, str] | None = None) ->
     plenty = {"X-Ratelimit-Limit": "9", "X-Ratelimit-Remaining": "8", "X-Ratelimit-Reset-After": "1.0",
               "X-Ratelimit-Reset": str(time.time() + 1)}  # without, the library sends one request after the other  # fmt: skip
     kind = {"Content-Type": "application/json"}
-    return web.Response(body=json.dumps(body).encode(), status=status, headers=kind | plenty | (headers or {}))
+    return web.Response(body=json.dumps(body).encode(), status=status, headers=kind | rate | (headers or {}))
 
 
 @asynccontextmanager
@@ -375,6 +439,7 @@ async def serving() -> AsyncIterator[Server]:
     app = web.Application(client_max_size=2**30, middlewares=[server.faulty])
     app.router.add_get("/gateway", server.gateway)
     app.router.add_get("/attachments/{path:.*}", server.cdn)
+    app.router.add_post("/v1/chat/completions", server.model)
     app.router.add_route("*", "/api/v10/{path:.*}", server.rest)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()

@@ -118,6 +118,7 @@ async def test_a_server_that_fails_once_gets_the_film_once(tmp_path: Path, statu
 async def test_a_film_that_arrived_though_the_answer_was_lost_is_not_sent_twice(tmp_path: Path):
     async with wire(tmp_path) as w:
         card = await w.card()
+        w.server.nonces = False
         w.server.faults.append(Fault("POST", MESSAGES, 503, after=True))
         take = await w.film(card)
         await until(lambda: not w.studio.cards.followed())
@@ -227,3 +228,30 @@ async def test_a_picture_is_fetched_from_where_discord_keeps_files_and_from_nowh
         await until(w.server.ours)
         assert "does not lie where Discord keeps files" in w.server.ours()[-1]["content"]
         assert not [path for _, path in w.server.calls if path.startswith("/attachments")]
+
+
+async def test_a_film_that_was_sent_and_not_noted_when_the_bot_ended_is_not_sent_again(tmp_path: Path):
+    async with serving() as server:
+        server.nonces = False
+        async with connected(server, tmp_path) as w:
+            card = await w.card()
+            server.faults.append(Fault("POST", MESSAGES, delay=30.0, after=True))
+            take = await w.film(card)
+            await until(server.films)
+            assert not w.studio.takes.messages(take.id)
+        async with connected(server, tmp_path) as w:
+            await until(lambda: not w.studio.cards.followed())
+            (film,) = server.films()
+            assert w.studio.takes.messages(take.id) == [film["id"]]
+            await server.press(ANN, film, "details")
+            await until(lambda: "prompt" in json.dumps(server.answers) or "seed" in json.dumps(server.answers))
+
+
+async def test_a_boosted_server_takes_larger_files_and_all_others_what_the_owner_says(tmp_path: Path):
+    async with serving() as server:
+        server.tier = 2
+        async with connected(server, tmp_path / "boosted") as w:
+            assert w.client.board.delivery.limit_of(w.client.get_channel(CHANNEL)) == round(0.98 * 50 * 2**20)
+            assert w.client.board.delivery.limit_of(None) == round(9.5 * 2**20)
+    async with wire(tmp_path / "plain", discord_upload_mib=19.0) as w:
+        assert w.client.board.delivery.limit_of(w.client.get_channel(CHANNEL)) == 19 * 2**20

@@ -59,6 +59,7 @@ async def connected(server: Server, folder: Path, **more: Any) -> AsyncIterator[
     settings = settings_in(folder, **{"discord_edit_seconds": 0.2, **more})
     studio = Studio(settings)
     client, before = LongtakeClient(studio, settings), server.identified
+    client.watching.change_interval(seconds=0.1)
     films = World(None, client, studio, None, None, None, None, folder)
     with redirected(server.port):
         running = asyncio.ensure_future(client.start(TOKEN))
