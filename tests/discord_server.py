@@ -372,62 +372,6 @@ def said(body: Any, status: int = 200, headers: dict[str, str] | None = None) ->
     one request after the other."""
     plenty = {"Limit": "9", "Remaining": "8", "Reset-After": "1.0", "Reset": str(time.time() + 1)}
     rate = {f"X-Ratelimit-{name}": value for name, value in plenty.items()}
-    kind = {"mp4": "video/mp4"}.get(name.rpartition(".")[2], "image/jpeg")
-                files.append((name, bytes(await part.read()), kind))  # type: ignore[union-attr]
-        return body, files
-
-    async def cdn(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.files[f"http://127.0.0.1:{self.port}{request.path}"])
-
-    async def model(self, _: web.Request) -> web.Response:
-        """A language model server that is of no use."""
-        while self.thinks:
-            await asyncio.sleep(0.05)
-        return web.Response(status=500)
-
-    def _message(self, who: int, where: int, text: str, reply: int) -> Json:
-        message: Json = {
-            "id": str(snowflake()), "channel_id": str(where), "author": user(who), "content": text, "type": 0,
-            "timestamp": "2026-01-01T00:00:00+00:00", "edited_timestamp": None, "tts": False, "mention_everyone": False,
-            "mentions": [], "mention_roles": [], "attachments": [], "embeds": [], "pinned": False, "components": [],
-            "flags": 0,
-        }  # fmt: skip
-        if where < 10000:
-            message |= {"guild_id": str(GUILD), "member": {k: v for k, v in member(who).items() if k != "user"}}
-        room = self.messages[where]
-        if reply:
-            message["message_reference"] = {"message_id": str(reply), "channel_id": str(where)}
-            message["referenced_message"] = room.get(reply)
-            message["type"] = 19
-        room[int(message["id"])] = message
-        return message
-
-    def _attachment(self, name: str, data: bytes, kind: str) -> Json:
-        number = snowflake()
-        url = f"http://127.0.0.1:{self.port}/attachments/{number}/{name}"
-        self.files[url] = data
-        return {
-            "id": str(number),
-            "filename": name,
-            "size": len(data),
-            "url": url,
-            "proxy_url": url,
-            "content_type": kind,
-        }
-
-
-def custom_ids(components: list[Json]) -> Iterator[str]:
-    """Of all buttons inside components."""
-    for component in components:
-        if "custom_id" in component:
-            yield component["custom_id"]
-        yield from custom_ids(component.get("components", []))
-
-
-def said(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """NOTE: the library reads JSON only if the content type says nothing more."""
-    plenty = {"X-Ratelimit-Limit": "9", "X-Ratelimit-Remaining": "8", "X-Ratelimit-Reset-After": "1.0",
-              "X-Ratelimit-Reset": str(time.time() + 1)}  # without, the library sends one request after the other  # fmt: skip
     kind = {"Content-Type": "application/json"}
     return web.Response(body=json.dumps(body).encode(), status=status, headers=kind | rate | (headers or {}))
 
