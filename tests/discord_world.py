@@ -12,6 +12,7 @@ import numpy as np
 import simcord
 from filming import SIZE, draw
 
+from bot.discord import ask
 from bot.discord.client import LongtakeClient
 from bot.discord.settings import DiscordSettings
 from bot.studio import Studio
@@ -143,3 +144,6 @@ def texts_of(message: discord.Message) -> str:
     for component in message.components:
         walk(component)
     return "\n".join(filter(None, parts))
+
+
+ask.HOSTS |= {("https", "cdn.simcord.invalid")}  # SimCord's files are files of Discord here

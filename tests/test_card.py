@@ -238,6 +238,7 @@ async def test_windows_are_posted_as_they_come_where_a_server_wants_that_once_ea
         w.finish(job)
         await w.turn()
         assert [a.filename for a in w.last.attachments] == ["take-1.mp4"]
+        assert "he runs to the sea" in (w.last.attachments[0].description or ""), "for who cannot see it"
         assert sum(bool(m.attachments) for m in w.messages) == 3
 
 
