@@ -11,3 +11,8 @@ def render_folder(renders: Path, job: int) -> Path:
 def segment_name(window: int) -> str:
     """The file of a finished window of a plan, counted from 1."""
     return f"window-{window:03}.mp4"
+
+
+def segment_file(renders: Path, job: int, window: int) -> Path:
+    """A finished window of a job, while the render lasts."""
+    return render_folder(renders, job) / segment_name(window)

@@ -18,7 +18,7 @@ from storage.schema import Stage
 PREVIEW = "preview.jpg"
 BAR = 14  # segments
 ROOM = 3900  # characters of all text
-LONGEST_WORDS, LONGEST_TITLE, LONGEST_NOTE, MOST_NOTES = 280, 80, 180, 4
+LONGEST_WORDS, LONGEST_TITLE, LONGEST_NOTE, MOST_NOTES, LONGEST_ERROR = 280, 80, 180, 4, 400
 COLOURS = {
     Phase.PLANNING: 0x5865F2, Phase.DRAFT: 0x5865F2, Phase.QUEUED: 0x99AAB5, Phase.RENDERING: 0xFEE75C,
     Phase.JOINING: 0xFEE75C, Phase.UPLOADING: 0x57F287, Phase.FAILED: 0xED4245, Phase.PAUSED: 0xE67E22,
@@ -145,9 +145,9 @@ def _state(face: CardFace) -> list[str]:
         case Phase.PAUSED if face.progress:
             return [_bar(face)]
         case Phase.FAILED if face.job is not None:
-            return [one_line(face.error, LONGEST_NOTE), say(locale, "card.failed_now_job")]
+            return [one_line(face.error, LONGEST_ERROR), say(locale, "card.failed_now_job")]
         case Phase.FAILED:
-            return [*(one_line(note, 2 * LONGEST_NOTE) for note in face.notes), say(locale, "card.failed_now_words")]
+            return [*(one_line(note, LONGEST_ERROR) for note in face.notes), say(locale, "card.failed_now_words")]
         case _:
             return []
 
@@ -187,7 +187,7 @@ def _times(face: CardFace) -> str:
 def _again(face: CardFace) -> str:
     if not face.error:
         return ""
-    return say(face.locale, "card.tried_again", reason=one_line(face.error, LONGEST_NOTE))
+    return say(face.locale, "card.tried_again", reason=one_line(face.error, LONGEST_ERROR))
 
 
 def _notes(face: CardFace) -> list[str]:

@@ -8,7 +8,7 @@ from bot.discord.keys import number_of
 from bot.discord.trouble import stopped_text
 from bot.line import Estimate, Line, Place
 from bot.studio import Studio
-from storage.renders import render_folder, segment_name
+from storage.renders import segment_file
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
 from storage.timeline import DROPPED_FRAMES, FPS, WINDOW_SECONDS, film_time
 
@@ -128,10 +128,9 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place |
 
 def _newest(studio: Studio, job: Job, filmed: list[int]) -> int:
     """The newest finished window that can be looked at: a render's files are there while it lasts."""
-    folder = render_folder(studio.settings.renders, job.id)
-    return next(
-        (window for window in sorted(set(filmed), reverse=True) if (folder / segment_name(window)).is_file()), 0
-    )
+    renders = studio.settings.renders
+    there = [window for window in filmed if segment_file(renders, job.id, window).is_file()]
+    return max(there, default=0)
 
 
 def _link(card: Card) -> str:
