@@ -24,7 +24,7 @@ from bot.discord.ours import found
 from bot.discord.rest import Rest
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
-from bot.discord.windows import Windows
+from bot.discord.windows import newest_frame, post_windows
 from bot.line import Line
 from bot.studio import Studio
 from storage.forget import Forgotten
@@ -57,7 +57,6 @@ class Board:
         self._studio = studio
         self._settings = settings
         self.delivery = Delivery(client, studio, settings)
-        self._windows = Windows(client, studio, settings)
         self._shown: dict[int, Shown] = defaultdict(Shown)
         self._opened: set[int] = set()
         self._owed: set[int] = set()  # cards that do not show yet what they should
@@ -192,7 +191,7 @@ class Board:
     async def _hand_over(self, card: Card) -> None:
         """What is finished of a card's film, as far as it goes."""
         if card.job is not None:
-            await self._windows.post(card)
+            await post_windows(self._client, self._studio, card)
             await self._settle(card)
 
     async def _settle(self, card: Card) -> None:
@@ -252,7 +251,7 @@ class Board:
         if not shows_preview(face):
             more = {"attachments": []} if before is None or shows_preview(before) else {}
         elif before is None or not shows_preview(before) or before.preview != face.preview:
-            picture = await asyncio.to_thread(self._windows.preview, face)
+            picture = await asyncio.to_thread(newest_frame, self._studio, face)
             face = face if picture else replace(face, preview=0)
             more = {
                 "attachments": [discord.File(BytesIO(picture), PREVIEW, description=alt_text(face))] if picture else []
