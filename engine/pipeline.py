@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.condition import tail_of
+from engine.condition import tail_of, with_tail
 from engine.decode import Decode, decode_with_what_fits
 from engine.denoise import denoise
 from engine.folder import Handover, WorkFolder
@@ -101,8 +101,10 @@ def write_window(latents: Tensor, handover: Handover, models: Models, size: Size
     A segment appears whole or not at all, so one that ran out of memory is simply written again.
     """
 
+    whole = with_tail(latents, handover.tail)
+
     def write(decode: Decode) -> int:
-        return write_segment(shown_frames(decode(latents), handover), size, path)
+        return write_segment(shown_frames(decode(whole), handover), size, path)
 
     decode_with_what_fits(models.vae, models.latents_per_call, write)
 
