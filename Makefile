@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-DEMO := A cat looks around. Slow zoom in, and at 6 seconds night falls.
+DEMO := A cat looks around, the camera holds still. At 2 seconds the light turns golden. At 7 seconds night falls. \
+	At 12 seconds day breaks.
 
 .PHONY: help demo test check fix screenshots
 help:          ## this list
@@ -16,8 +17,8 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY) ## film examples/ with the model that ships with Longtake
-	@echo '$$ longtake make "$(DEMO)" --image examples/cat.jpg --seconds 10'
-	@LONGTAKE_DATA_DIR=build/demo $(BIN)/longtake make "$(DEMO)" --image examples/cat.jpg --seconds 10 --seed 1 \
+	@echo '$$ longtake make "$(DEMO)" --image examples/cat.jpg --seconds 15'
+	@LONGTAKE_DATA_DIR=build/demo $(BIN)/longtake make "$(DEMO)" --image examples/cat.jpg --seconds 15 --seed 1 \
 		--out build/demo.mp4
 
 test: $(READY) ## run the tests

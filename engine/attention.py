@@ -140,13 +140,14 @@ def _(qkv: list[Tensor], scales: list[Tensor]) -> Tensor:  # noqa: ARG001
 
 
 def attention_by_frame(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """As cross_attention, with `bias` [T, S] added to the scores, T times L / T queries at a time.
+    """As cross_attention, with `bias` ([T, S], or one a video: [B, T, S]) added, T times L / T queries at a time.
 
     Frames stand in the batch: one mask for all of L takes half as long again on a CPU, a call a frame up to six times.
     """
-    batch, frames = len(q), len(bias)
+    batch, frames = len(q), bias.shape[-2]
     queries = rearrange(q, "b (t l) h d -> (b t) h l d", t=frames)
     keys, values = (repeat(part, "b s h d -> (b t) h s d", t=frames) for part in (k, v))  # no copy for one video
-    mask = repeat(bias.to(q.dtype), "t s -> (b t) 1 1 s", b=batch).expand(-1, -1, queries.shape[2], -1)
+    each = rearrange(bias.expand(batch, -1, -1).to(q.dtype), "b t s -> (b t) 1 1 s")
+    mask = each.expand(-1, -1, queries.shape[2], -1)
     out = F.scaled_dot_product_attention(queries, keys, values, mask)
     return rearrange(out, "(b t) h l d -> b (t l) h d", b=batch)

@@ -47,6 +47,14 @@ def tail_of(latents: Tensor) -> Tensor:
     return latents[:, :, -1:]
 
 
+def with_tail(latents: Tensor, tail: Tensor | None) -> Tensor:
+    """A window as it is decoded: where the network repeats the tail, the tail itself. [B, 16, T, h, w] -> the same
+
+    The film drops that latent frame, but what follows is decoded from there: so it goes on from what was shown last.
+    """
+    return latents if tail is None else torch.cat([latents[:, :, :1], tail.to(latents), latents[:, :, 2:]], dim=2)
+
+
 def window_noise(seed: int, shape: Sequence[int]) -> Tensor:
     """Noise of `shape` [B, 16, T, h, w] from `seed`: float32, made on the CPU, so that every device films the same."""
     generator = torch.Generator("cpu").manual_seed(seed)

@@ -67,7 +67,8 @@ class NAG:
 class TextContext:
     """What the blocks read of a text: keys and values of each block, [B, S, heads, d]. It serves all steps.
 
-    `bias` [T, S], if any, is added to the scores of each latent frame's queries (engine/relay.py).
+    `bias`, if any, is added to the scores of each latent frame's queries (engine/relay.py): [T, S], or one a video,
+    [B, T, S].
     """
 
     keys: tuple[Tensor, ...]
@@ -80,12 +81,12 @@ class TextContext:
         return replace(self, negative=negative)
 
     def with_bias(self, bias: Tensor) -> "TextContext":
-        """This context, looked at by each latent frame with a bias of its own. bias: [T, S]"""
+        """This context, looked at by each latent frame with a bias of its own. bias: [T, S] or [B, T, S]"""
         return replace(self, bias=bias)
 
 
 class BlockText(NamedTuple):
-    """A text as one block reads it: keys and values [B or 1, S, heads, d], bias [T, S]."""
+    """A text as one block reads it: keys and values [B or 1, S, heads, d], bias [T, S] or [B, T, S]."""
 
     keys: Tensor
     values: Tensor

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.condition import tail_of
+from engine.condition import tail_of, with_tail
 from engine.decode import Decode, decode_with_what_fits
 from engine.denoise import denoise
 from engine.folder import Handover, WorkFolder
@@ -104,8 +104,10 @@ def shown_frames(latents: Tensor, handover: Handover, models: Models) -> list[Fr
     """
     frames_to_drop = 0 if handover.tail is None else DROPPED_FRAMES
 
+    whole = with_tail(latents, handover.tail)
+
     def decoded(decode: Decode) -> list[Frames]:
-        return [to_uint8(pixels) for pixels in without_first(frames_to_drop, decode(latents))]
+        return [to_uint8(pixels) for pixels in without_first(frames_to_drop, decode(whole))]
 
     return decode_with_what_fits(models.vae, models.latents_per_call, decoded)
 

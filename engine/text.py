@@ -102,13 +102,13 @@ class TextEncoder:
         """The tokens of each stretch of characters (start, stop) of a text, among those that fit in.
 
         A token belongs to the stretch that holds its last character, so no token has two, and the space before a word
-        goes with the word. Stretches are those of the text as it was given, before it is cleaned.
+        goes with the word. Tokens that a tokenizer puts before every text belong to none. Stretches are those of the
+        text as it was given, before it is cleaned.
         """
         cleaned = clean(text)
         place = _places(text, cleaned)
         encoded = self._tokenizer.encode(cleaned, add_special_tokens=False)
-        last = [stop - 1 for _, stop in encoded.offsets[: self.slots - 1]]
-        return [range(bisect_left(last, place(start)), bisect_left(last, place(stop))) for start, stop in spans]
+        return token_ranges(encoded.offsets[: self.slots - 1], [(place(start), place(stop)) for start, stop in spans])
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -136,6 +136,17 @@ class TextEncoder:
     def _identity(self) -> str:
         """Changes when one of the files does: names, sizes and times, since reading 11 GB would take too long."""
         return " ".join(f"{path.name}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self._files)
+
+
+def token_ranges(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[range]:
+    """The tokens whose last characters lie in each span; what a tokenizer puts before a text belongs to none.
+
+    >>> token_ranges([(0, 1), (0, 1), (0, 4), (4, 9)], [(0, 4), (4, 9)])
+    [range(2, 3), range(3, 4)]
+    """
+    last = [stop - 1 for _, stop in offsets]
+    text = max((index for index, (start, _) in enumerate(offsets) if start == 0), default=0)
+    return [range(max(text, bisect_left(last, start)), max(text, bisect_left(last, stop))) for start, stop in spans]
 
 
 def clean(text: str) -> str:

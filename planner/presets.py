@@ -41,7 +41,7 @@ DEMO, DEMO_FAST = (
             sigmas=linear_sigmas(steps, shift=5),
             phases=(Phase(expert=Expert.HIGH_NOISE, above=0.9), Phase(expert=Expert.LOW_NOISE, above=0.0)),
         ),
-        timing=Timing.RELAY,  # measured: second events begin 0.07 s off, and 0.80 s off with the text alone
+        timing=Timing.RELAY,  # measured: second events begin 0.08 s off, and 1.22 s off with the text alone
     )
     for name, steps in (("demo", DEMO_STEPS), ("demo-fast", DEMO_FAST_STEPS))
 )

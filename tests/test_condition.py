@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, tail_of, window_noise
+from engine.condition import condition, network_input, tail_of, window_noise, with_tail
 
 BATCH, HEIGHT, WIDTH = 2, 3, 5
 
@@ -66,6 +66,15 @@ def test_the_tail_of_a_window_stands_raw_in_the_next_one():
     latents = window_noise(4, (BATCH, 16, 21, HEIGHT, WIDTH))
     handed = condition(ANCHOR, tail_of(latents))[:, 4:, 1]
     assert torch.equal(handed, latents[:, :, 20])
+
+
+def test_a_window_is_decoded_from_the_tail_that_it_was_handed():
+    latents = window_noise(4, (BATCH, 16, 21, HEIGHT, WIDTH))
+    decoded = with_tail(latents, TAIL)
+    assert torch.equal(decoded[:, :, 1:2], TAIL)
+    assert torch.equal(decoded[:, :, 0], latents[:, :, 0])
+    assert torch.equal(decoded[:, :, 2:], latents[:, :, 2:])
+    assert torch.equal(with_tail(latents, None), latents)
 
 
 @pytest.mark.parametrize(

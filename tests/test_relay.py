@@ -140,6 +140,15 @@ def test_a_word_has_the_space_before_it_and_belongs_to_one_beat():
     assert second.stop == len(ids) - 1
 
 
+def test_no_beat_has_the_tokens_that_the_demonstration_model_puts_before_every_text():
+    encoder = TextEncoder.in_folder(WEIGHTS / "text", text_len=160)
+    tokenizer = Tokenizer.from_file(str(WEIGHTS / "text" / "tokenizer.json"))
+    prompt = "(at 1 seconds: it snows)."
+    (beat,) = encoder.tokens_of(prompt, [(0, len(prompt) - 1)])
+    said = tokenizer.decode(tokenizer.encode(prompt, add_special_tokens=False).ids[beat.start : beat.stop])
+    assert said.split() == ["(at", "1", "seconds:", "it", "snows"]
+
+
 def test_the_demonstration_model_is_measured_on_prompts_as_the_compiler_writes_them():
     beats = (Beat(seconds=0, action="pan left"), Beat(seconds=2.25, action="night falls"))
     window = StoryboardWindow(scene="A photograph", beats=beats)
@@ -165,6 +174,9 @@ def test_frames_in_a_batch_are_a_mask_over_everything():
     expected = torch.einsum("bhls,bshd->blhd", scores.softmax(-1), v.double())
     torch.testing.assert_close(attention_by_frame(q, k, v, bias).double(), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(attention_by_frame(q, k, v, torch.zeros(3, 9)), cross_attention(q, k, v))
+    each = attention_by_frame(q, k, v, torch.stack([bias, torch.zeros(3, 9)]))
+    torch.testing.assert_close(each[0], attention_by_frame(q, k, v, bias)[0])
+    torch.testing.assert_close(each[1], cross_attention(q, k, v)[1])
 
 
 def test_without_a_bias_the_text_attention_is_the_plain_one_to_the_bit():

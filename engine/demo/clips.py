@@ -18,7 +18,8 @@ from engine.demo.stage import HEIGHT, WIDTH
 
 CANVAS = 800  # side of the square that holds any photograph at the scale of its film
 DENSITY = 1.25  # canvas pixels per frame pixel where the camera starts
-SPRITE_SIZE = 48.0
+SPRITE_SIZE = 64.0
+SNOWFALL = (1.0, 0.25), (2.0, -0.5)  # pixels a frame down and aside: whole and half latents in a latent frame
 TILE = 512  # side of the repeating flake and fog textures
 
 
@@ -47,9 +48,9 @@ class Projector:
         self.device = device
         rgba = rearrange(sprites.to(device).float() / 255, "n h w c -> n c h w")
         rgba[:, :3] *= rgba[:, 3:]  # premultiplied, so that the edges stay clean
-        self.sprites = F.interpolate(rgba, size=(56, 56), mode="bilinear", antialias=True)
+        self.sprites = F.interpolate(rgba, size=(72, 72), mode="bilinear", antialias=True)
         generator = torch.Generator().manual_seed(0)
-        self.snow = torch.stack([_flakes(n, size, generator) for n, size in ((900, 1.0), (320, 1.7))]).to(device)
+        self.snow = torch.stack([_flakes(n, size, generator) for n, size in ((340, 2.0), (150, 3.2))]).to(device)
         self.rain = _streaks(500, generator).to(device)
         self.fog = _clouds(generator).to(device)
 
@@ -134,9 +135,9 @@ class Projector:
             )
         if bool((rain > 0).any()):
             streaks = self._scroll(self.rain, base * 5 + time * 1.0, base * 3 - time * 8.0)
-            shown = shown + (0.9 - shown) * (rain[..., None, None] * streaks * 0.55)[:, None]
+            shown = shown + (0.9 - shown) * (rain[..., None, None] * streaks * 0.7)[:, None]
         if bool((snow > 0).any()):
-            for layer, (speed, sway) in enumerate(((1.4, 0.25), (2.2, -0.45))):
+            for layer, (speed, sway) in enumerate(SNOWFALL):
                 flakes = self._scroll(self.snow[layer], base * (3 + layer) + time * sway, base * 5 - time * speed)
                 shown = shown + (1 - shown) * (snow[..., None, None] * flakes)[:, None]
         return shown
@@ -229,8 +230,8 @@ def _streaks(count: int, generator: torch.Generator) -> Tensor:
         rows = (y * TILE + steps).long() % TILE
         columns = (x * TILE - steps / 8).long() % TILE
         tile[rows, columns] = 1.0
-    soft = F.avg_pool2d(F.pad(tile[None, None], (1, 1, 0, 0), mode="circular"), (1, 3), stride=1)[0, 0]
-    return (0.5 * tile + 1.0 * soft).clamp(0, 1)
+    soft = F.avg_pool2d(F.pad(tile[None, None], (2, 2, 0, 0), mode="circular"), (1, 5), stride=1)[0, 0]
+    return (0.4 * tile + 1.4 * soft).clamp(0, 1)
 
 
 def _clouds(generator: torch.Generator) -> Tensor:

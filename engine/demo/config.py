@@ -14,7 +14,7 @@ class VAESizes(TypedDict):
 
 
 VAE_SIZES: VAESizes = {"base_dim": 32, "dim_mult": (1, 2, 3, 3), "res_blocks": 1}
-DIT_SIZES = DiTConfig(dim=320, ffn_dim=896, freq_dim=256, heads=5, layers=8, text_dim=192, text_len=160)
+DIT_SIZES = DiTConfig(dim=320, ffn_dim=832, freq_dim=256, heads=5, layers=8, text_dim=192, text_len=160)
 SHIFT = 5.0  # of the noise levels: most steps where the movement is decided
 STEPS = 8
 

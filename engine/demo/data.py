@@ -3,9 +3,8 @@
 One command makes it, on any Debian with a network: `python -m engine.demo.data --out .train/data`. It downloads the
 packages (apt-get download), unpacks them (dpkg -x) and leaves
 
-    photos/*.jpg       to train on, at most 1024 pixels wide
-    validation/*.jpg   never trained on: every 11th photograph of the children's games, and scikit-image's, which the
-                       examples use
+    photos/*.jpg       to train on, at most 800 pixels wide
+    validation/*.jpg   never trained on: HELD_OUT, and scikit-image's, which the examples use
     sprites.npz        the emoji of SPRITES, [N, 96, 96, 4] uint8, in that order
     words.txt          English words, for captions that mean nothing
 """
@@ -38,9 +37,13 @@ PACKAGES = (
     "wamerican",
 )
 ARCHIVES = ("erase", "explore_farm_animals", "explore_monuments", "explore_world_animals", "clickgame", "details")
+HELD_OUT = (
+    "erase-10", "erase-21", "explore_farm_animals-00", "explore_monuments-02", "explore_monuments-14",
+    "explore_monuments-25", "explore_monuments-36", "explore_monuments-47", "explore_world_animals-09",
+)  # fmt: skip
 OPENCV = "aloeL baboon board building fruits HappyFish home leuvenA messi5 stuff butterfly"
 SCIKIT_IMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
-LONG_SIDE = 1024
+LONG_SIDE = 800  # what a film's canvas holds
 SPRITE_SIDE = 96
 
 log = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ def unpack(folder: Path) -> None:
     """Download and unpack PACKAGES below `folder`."""
     debs = folder / "deb"
     debs.mkdir(parents=True, exist_ok=True)
+    (folder / "unpacked").mkdir(exist_ok=True)
     missing = [name for name in PACKAGES if not list(debs.glob(f"{name}_*.deb"))]
     if missing:
         subprocess.run(["apt-get", "download", "-q", *missing], cwd=debs, check=True)
@@ -114,18 +118,15 @@ def build_pictures(unpacked: Path, out: Path) -> tuple[int, int]:
         pictures += [(f"{archive}-{n:02d}", p) for n, p in enumerate(archived_pictures(resources / f"{archive}.rcc"))]
     seen: list[NDArray[np.float64]] = []
     count = {"photos": 0, "validation": 0}
-    photographs = 0
     for name, picture in pictures:
         picture.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
         key = fingerprint(picture)
         if detail(picture) < 1.2 or min(picture.size) < 300 or any(float((key * other).sum()) > 0.96 for other in seen):
             continue
         seen.append(key)
-        photograph = name.startswith(("erase", "explore"))
-        photographs += photograph
-        kind = "validation" if photograph and photographs % 11 == 0 else "photos"
+        kind = "validation" if name in HELD_OUT else "photos"
         count[kind] += 1
-        picture.save(out / kind / f"{name}.jpg", quality=86)
+        picture.save(out / kind / f"{len(seen):03d}-{name}.jpg", quality=80)
     return count["photos"], count["validation"]
 
 

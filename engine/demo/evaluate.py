@@ -2,27 +2,25 @@
 
     python -m engine.demo.evaluate --photos .train/data/validation --out build/demo-figures.json
 
-It films with the engine's own parts, as shipped, and measures the pixels (engine.demo.measures). A progress line is
-printed for every group; the figures go to a JSON file.
+It films with the engine's own parts, as shipped, and measures the pixels (engine.demo.measures). A line is printed for
+every figure as it comes, all of them as a table at the end; they go to a JSON file too.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.condition import WINDOW_LATENT_FRAMES, condition, network_input, window_noise
+from engine.demo.camera import CPU, LATENTS_PER_CALL, Camera, Shot
 from engine.demo.captions import timed_prompt
 from engine.demo.clips import centre, film_to, load_photos
-from engine.demo.config import STEPS, noise_levels
+from engine.demo.config import STEPS
 from engine.demo.export import WEIGHTS
 from engine.demo.film import Film
 from engine.demo.measures import camera_move, change, happened, lab, onset, sharpness
@@ -30,71 +28,13 @@ from engine.demo.stage import RAMP_SECONDS, WINDOW
 from engine.demo.training import films, no_tokens, projector, psnr
 from engine.demo.words import CAMERA, EFFECTS
 from engine.device import choose_dtype
-from engine.dit import DiT, DiTConfig
-from engine.models import load_network
-from engine.relay import relay_bias, segments
 from engine.settings import EngineSettings
-from engine.text import TextEncoder
-from engine.vae import VAE, VAEConfig
-from storage.schema import BeatSpan, Timing
+from storage.schema import Timing
 from storage.timeline import DROPPED_FRAMES, FPS
 
-CPU = torch.device("cpu")
-LATENTS_PER_CALL = 2
+MEASURED = ("night", "day", "snow")
 ONSETS = ("night", "warm", "cool", "grey", "white", "black")
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Shot:
-    """A filmed window: pixels [3, 81, H, W] in [0, 1] and its latents [1, 16, 21, h, w]."""
-
-    pixels: Tensor
-    latents: Tensor
-
-
-class Camera:
-    """Films windows with the shipped weights."""
-
-    def __init__(self, weights: Path, dtype: torch.dtype) -> None:
-        config = json.loads((weights / "config.json").read_text(encoding="utf-8"))
-        sizes = DiTConfig(**config["dit"])
-        vae: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in config["vae"].items()
-        }
-        self.dit = load_network(DiT, sizes, weights / config["experts"]["high_noise"]).to_precision(dtype)
-        self.vae = load_network(VAE, VAEConfig(**vae), weights / config["vae_file"]).to(dtype).channels_last()
-        self.text = TextEncoder.in_folder(weights / config["text"], sizes.text_len, CPU, None)
-        self.seed = 0
-
-    @torch.inference_mode()
-    def anchor(self, picture: Tensor) -> Tensor:
-        """Latent of a picture. [3, H, W] in [-1, 1] -> [1, 16, 1, h, w]"""
-        return self.vae.encode(picture[None, :, None])
-
-    @torch.inference_mode()
-    def film(
-        self,
-        anchor: Tensor,
-        tail: Tensor | None,
-        prompt: str,
-        steps: int = STEPS,
-        beats: Sequence[BeatSpan] = (),
-    ) -> Shot:
-        """One window; each has a seed of its own. The times of `beats` are held (engine.relay)."""
-        text = self.dit.encode_text(self.text(prompt))
-        if beats:
-            tokens = self.text.tokens_of(prompt, [(beat.start, beat.stop) for beat in beats])
-            held = segments(beats, tokens, WINDOW_LATENT_FRAMES)
-            text = text.with_bias(relay_bias(held, WINDOW_LATENT_FRAMES, self.text.slots))
-        given = condition(anchor, tail)
-        self.seed += 1
-        latents = window_noise(self.seed, (1, 16, WINDOW_LATENT_FRAMES, *anchor.shape[-2:]))
-        for level, following in pairwise(noise_levels(steps)):
-            velocity = self.dit(network_input(latents, given), torch.tensor([level]), text)
-            latents = latents + (following - level) * velocity
-        pixels = self.vae.decode_all(latents, LATENTS_PER_CALL)
-        return Shot((pixels[0] + 1) / 2, latents)
 
 
 def share(right: list[bool]) -> str:
@@ -103,21 +43,29 @@ def share(right: list[bool]) -> str:
 
 
 def reconstruction(camera: Camera, photos: Path, count: int) -> dict[str, str]:
-    """PSNR of encoded and decoded clips of whole windows."""
+    """PSNR of encoded and decoded clips of whole windows, and of their last nine frames as clips of their own."""
     film = film_to(next(films(photos.parent, no_tokens, count, 777, 0)), CPU)
     draws = projector(photos.parent, photos.name, CPU)
-    quality = []
+    quality, anew = [], []
     for index in range(count):
         one = Film(*[rows[index : index + 1] for rows in film])
         shown, _ = draws.draw(one, torch.arange(WINDOW)[None])
-        with torch.inference_mode():
-            quality.append(psnr(camera.vae.decode_all(camera.vae.encode(shown, 2), 2), shown))
-    all_frames = torch.cat(quality)
+        quality.append(_kept(camera, shown))
+        anew.append(_kept(camera, shown[:, :, -9:]))
+    all_frames, alone = torch.cat(quality), torch.cat(anew).mean(1).median().item()
     first, last = all_frames[:, :9].mean(1).median().item(), all_frames[:, -9:].mean(1).median().item()
     return {
         "reconstruction, dB": f"median {all_frames.mean(1).median():.2f}, "
-        f"first nine frames {first:.2f}, last nine {last:.2f}"
+        f"first nine frames {first:.2f}, last nine {last:.2f}; "
+        f"last nine as a clip of their own {alone:.2f}"
     }
+
+
+@torch.inference_mode()
+def _kept(camera: Camera, shown: Tensor) -> Tensor:
+    """PSNR of a clip that is encoded and decoded. [1, 3, F, H, W] in [-1, 1] -> [1, F]"""
+    latents = camera.vae.encode(shown.to(camera.device), LATENTS_PER_CALL)
+    return psnr(camera.vae.decode_all(latents, LATENTS_PER_CALL).cpu(), shown)
 
 
 def movements(camera: Camera, pictures: list[Tensor], rng: np.random.Generator) -> tuple[dict[str, str], list[Shot]]:
@@ -137,17 +85,24 @@ def movements(camera: Camera, pictures: list[Tensor], rng: np.random.Generator) 
     return {"camera direction": share(every), **figures}, shots
 
 
-def effects(camera: Camera, pictures: list[Tensor], quiet: list[Shot], rng: np.random.Generator) -> dict[str, str]:
-    """Night, day and snow: there when asked for, not there when only the camera was spoken of."""
+def absences(quiet: list[Shot]) -> dict[str, str]:
+    """Night, day and snow where only the camera was spoken of."""
+    return {
+        f"{effect}, not asked for and absent": share([not happened(effect, shot.pixels) for shot in quiet])
+        for effect in MEASURED
+    }
+
+
+def effects(camera: Camera, pictures: list[Tensor], rng: np.random.Generator) -> dict[str, str]:
+    """Night, day and snow where they are asked for."""
     figures = {}
-    for effect in ("night", "day", "snow"):
+    for effect in MEASURED:
         wordings = EFFECTS[effect]
         seen = []
         for picture in pictures:
             prompt = f"(at 1 second: {wordings[int(rng.integers(len(wordings)))]}). Camera: static shot."
             seen.append(happened(effect, camera.film(camera.anchor(picture), None, prompt).pixels))
         figures[f"{effect}, asked for"] = share(seen)
-        figures[f"{effect}, not asked for and absent"] = share([not happened(effect, shot.pixels) for shot in quiet])
     return figures
 
 
@@ -191,26 +146,38 @@ def long_film(camera: Camera, picture: Tensor, windows: int, *, anchored: bool) 
 
 def endurance(camera: Camera, pictures: list[Tensor], windows: int) -> dict[str, str]:
     """Colour, sharpness and joins of long films, with and without anchors."""
-    figures = {}
+    figures: dict[str, str] = {}
     for anchored in (True, False):
-        drifts, kept, joins = [], [], []
-        for picture in pictures:
-            shots = list(long_film(camera, picture, windows, anchored=anchored))
-            colours = [lab(shot.pixels) for shot in shots]
-            drifts.append(float((colours[-1] - colours[0]).norm()))
-            kept.append(sharpness(shots[-1].pixels) / sharpness(shots[0].pixels))
-            for before, after in pairwise(shots):
-                film = torch.cat([before.pixels[:, -12:], after.pixels[:, DROPPED_FRAMES : DROPPED_FRAMES + 12]], dim=1)
-                steps = change(film)
-                joins.append(float(steps[11] / steps[[*range(4, 11), *range(12, 19)]].mean()))
+        kept = [_endured(list(long_film(camera, picture, windows, anchored=anchored))) for picture in pictures]
+        drifts, shares, sharp = (np.asarray([film[i] for film in kept]) for i in range(3))
+        joins, jumps = (np.concatenate([film[i] for film in kept]) for i in (3, 4))
         name = f"{windows} windows, {'anchored' if anchored else 'not anchored'}"
-        figures[name] = (
-            f"Lab distance of the last window from the first: median {np.median(drifts):.1f}, most {max(drifts):.1f}; "
-            f"sharpness kept: median {100 * np.median(kept):.0f} %, least {100 * min(kept):.0f} %; "
-            f"difference across a join / beside it: median {np.median(joins):.2f}, "
-            f"9 of 10 below {np.quantile(joins, 0.9):.2f}"
-        )
+        figures |= {
+            f"{name}: Lab distance from window 1": f"last window: median {np.median(drifts[:, -1]):.1f}, "
+            f"farthest of all windows {drifts.max():.1f}, which is {100 * shares.max():.0f} % of its Lab colour",
+            f"{name}: sharpness of window 1 kept": f"last window: median {100 * np.median(sharp[:, -1]):.0f} %, "
+            f"all windows {100 * sharp.min():.0f} to {100 * sharp.max():.0f} %",
+            f"{name}: difference across a join / beside it": f"median {np.median(joins):.2f}, 9 of 10 below "
+            f"{np.quantile(joins, 0.9):.2f}; the difference itself: median {np.median(jumps):.1f} of 255",
+        }
     return figures
+
+
+def _endured(shots: list[Shot]) -> tuple[list[float], list[float], list[float], list[float], list[float]]:
+    """Of each window but the first: Lab distance from it, the same as a share of its Lab colour, sharpness kept.
+
+    Then of each join: the difference across it over those beside it, and the difference itself, of 255.
+    """
+    colours, sharp = [lab(shot.pixels) for shot in shots], [sharpness(shot.pixels) for shot in shots]
+    drifts = [float((colour - colours[0]).norm()) for colour in colours[1:]]
+    joins, jumps = [], []
+    for before, after in pairwise(shots):
+        film = torch.cat([before.pixels[:, -12:], after.pixels[:, DROPPED_FRAMES : DROPPED_FRAMES + 12]], dim=1)
+        steps = change(film)
+        joins.append(float(steps[11] / steps[[*range(4, 11), *range(12, 19)]].mean()))
+        jumps.append(float(steps[11]) * 255)
+    length = float(colours[0].norm())
+    return drifts, [drift / length for drift in drifts], [each / sharp[0] for each in sharp[1:]], joins, jumps
 
 
 def faithfulness(camera: Camera, photos: Path, count: int, say: Say) -> dict[str, str]:
@@ -260,7 +227,8 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=10, help="of a long film")
     parser.add_argument("--films", type=int, default=2, help="long films, each with and without anchors")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", nargs="*", default=["steps", "vae", "camera", "onset", "long"])
+    parser.add_argument("--only", nargs="*", default=["steps", "vae", "camera", "effects", "onset", "long"])
+    parser.add_argument("--device", type=torch.device, default=CPU)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     start = time.monotonic()
@@ -268,9 +236,9 @@ def main() -> None:
     def say(text: str) -> None:
         print(f"{time.monotonic() - start:6.0f} s  {text}", flush=True)  # noqa: T201  (an evaluation's output)
 
-    dtype = choose_dtype(EngineSettings(), CPU)
+    dtype = choose_dtype(EngineSettings(), args.device)
     pictures = [centre(photo) for photo in load_photos(args.photos, CPU)][: args.pictures]
-    camera, rng = Camera(args.weights, dtype), np.random.default_rng(0)
+    camera, rng = Camera(args.weights, dtype, args.device), np.random.default_rng(0)
     figures: dict[str, str] = {"steps": str(STEPS)}
 
     def add(more: dict[str, str]) -> None:
@@ -287,11 +255,15 @@ def main() -> None:
     if "camera" in args.only:
         moved, quiet = movements(camera, pictures, rng)
         add(moved)
-        add(effects(camera, pictures, quiet, rng))
+        add(absences(quiet))
+    if "effects" in args.only:
+        add(effects(camera, pictures, rng))
     if "onset" in args.only:
         add(onsets(camera, pictures, 3 * args.pictures, rng))
     if "long" in args.only:
         add(endurance(camera, pictures[:: len(pictures) // args.films or 1][: args.films], args.windows))
+    width = max(map(len, figures))
+    print("\n".join(f"{name:{width}}  {value}" for name, value in figures.items()), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

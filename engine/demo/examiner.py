@@ -4,15 +4,16 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.condition import condition
 from engine.demo.captions import TEXT_TOKENS
 from engine.demo.clips import centre, film_to, load_photos
-from engine.demo.pool import encode_film
-from engine.demo.reading import Tokens
-from engine.demo.student import Student, generate
+from engine.demo.pool import Told, encode_film
+from engine.demo.reading import LATENT_FRAMES, Tokens, read
+from engine.demo.student import generate, velocity
 from engine.demo.training import Crew, films, projector, sheet
+from engine.dit import DiT
 from engine.vae import VAE
 
 TRIALS = (
@@ -34,7 +35,7 @@ TRIALS = (
 class Examiner:
     """Looks at how the network does on photographs that it was not trained on."""
 
-    def __init__(self, data: Path, vae: VAE, encode: Tokens, crew: Crew, checks: int) -> None:
+    def __init__(self, data: Path, vae: VAE, encoder: nn.Module, encode: Tokens, crew: Crew, checks: int) -> None:
         """checks: how many films the loss is measured on."""
         self.vae, self.crew = vae, crew
         self.film = film_to(next(films(data, encode, checks, 4242, 0)), crew.device)
@@ -45,14 +46,21 @@ class Examiner:
         index = [next(i for i, name in enumerate(names) if name.endswith(trial)) for trial, _ in TRIALS]
         self.trial_anchors = vae.encode(torch.stack([centre(pictures[i]) for i in index])[:, :, None])
         ids = [encode(text) for _, text in TRIALS]
-        self.trial_tokens = torch.tensor([row + [0] * (TEXT_TOKENS - len(row)) for row in ids], device=crew.device)
+        tokens = torch.tensor([row + [0] * (TEXT_TOKENS - len(row)) for row in ids], device=crew.device)
+        with torch.no_grad():
+            self.trials = Told(read(encoder, tokens), self._relay(len(ids)))
+            self.told = Told(read(encoder, self.film.tokens[:, 1, 0]), self._relay(checks))
+
+    def _relay(self, count: int) -> Tensor:
+        """Times as text alone. [count, T, L]"""
+        return torch.zeros(count, LATENT_FRAMES, TEXT_TOKENS, device=self.crew.device)
 
     def _noise(self, seed: int, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(count, 16, 21, 18, 32, generator=generator).to(self.crew.device)
 
     @torch.no_grad()
-    def loss(self, student: Student) -> list[float]:
+    def loss(self, dit: DiT) -> list[float]:
         """Loss at noise levels 1, 0.8 and 0.4: films' second windows, with true tails."""
         given = condition(self.anchors, self.latents[:, 0, :, -1:].float())
         target = self.latents[:, 1].float()
@@ -61,20 +69,20 @@ class Examiner:
             sigma = torch.full((len(target),), level, device=target.device)
             noisy = (1 - level) * target + level * self.noise
             with torch.compiler.set_stance("force_eager"), self.crew.autocast():
-                velocity = student(noisy, given, sigma, self.film.tokens[:, 1, 0])
-            values.append(F.mse_loss(velocity, self.noise - target).item())
+                predicted = velocity(dit, noisy, given, sigma, self.told)
+            values.append(F.mse_loss(predicted, self.noise - target).item())
         return values
 
     @torch.no_grad()
-    def show(self, student: Student, steps: int, path: Path) -> None:
+    def show(self, dit: DiT, steps: int, path: Path) -> None:
         """A contact sheet of two windows of every trial: the anchor, five frames of the first, four of the second."""
         count = len(self.trial_anchors)
-        nothing = self.trial_tokens[-1:].expand(count, -1)
+        nothing = Told(self.trials.texts[-1:].expand(count, -1, -1), self.trials.relay)
         with torch.compiler.set_stance("force_eager"), self.crew.autocast():
             given = condition(self.trial_anchors, None)
-            first = generate(student, given, self.trial_tokens, self._noise(1, count), steps)
+            first = generate(dit, given, self.trials, self._noise(1, count), steps)
             given = condition(self.trial_anchors, first[:, :, -1:])
-            second = generate(student, given, nothing, self._noise(2, count), steps)
+            second = generate(dit, given, nothing, self._noise(2, count), steps)
         rows = []
         for i in range(count):
             frames = [self.vae.decode_all(self.trial_anchors[i : i + 1])[0]]

@@ -1,6 +1,6 @@
 """Training results -> the folder of weights that ships: bfloat16, in the layout that engine.models reads.
 
-python -m engine.demo.export --vae .train/vae --text .train/text --dit .train/dit2
+python -m engine.demo.export --vae .train/vae --text .train/text --dit .train/dit
 """
 
 import argparse
@@ -28,11 +28,9 @@ def export(vae: Path, text: Path, dit: Path, out: Path) -> int:
     statistics = json.loads((vae / "vae_statistics.json").read_text())
     sizes = VAEConfig(**VAE_SIZES, latent_mean=tuple(statistics["mean"]), latent_std=tuple(statistics["std"]))
     shards = [load_file(dit / f"dit-{shard}.safetensors") for shard in range(SHARDS)]
-    words = load_file(dit / "text.safetensors")
-    encoder = {name.removeprefix("encoder."): w for name, w in words.items() if name.startswith("encoder.")}
     _write(load_file(vae / "vae.safetensors"), out / "vae.safetensors")
     _write({name: weight for shard in shards for name, weight in shard.items()}, out / "dit.safetensors")
-    _write(encoder, out / "text" / "model.safetensors")
+    _write(load_file(text / "encoder.safetensors"), out / "text" / "model.safetensors")
     for name in ("tokenizer.json", "config.json"):
         (out / "text" / name).write_text((text / name).read_text(encoding="utf-8"), encoding="utf-8")
     config = {

@@ -45,14 +45,15 @@ def _compiled(*, static: bool) -> Callable[[Tensor, Tensor], Tensor]:
     return fused
 
 
-def prepare(vae: VAE, crew: Crew, *, static: bool) -> None:
+def prepare(vae: VAE, crew: Crew, *, static: bool | None) -> None:
     """Lay the weights out for tensor cores and fuse the norms; nothing on a CPU.
 
-    `static`: one kernel for each number of channels, which is faster to run and takes longer to start.
+    `static`: one kernel for each number of channels, which is faster to run and takes longer to start; None: none is
+    compiled, which starts at once.
     """
     if not crew.gpu:
         return
-    Norms.fused = staticmethod(_compiled(static=static))
+    Norms.fused = staticmethod(norm_silu if static is None else _compiled(static=static))
     vae.channels_last()
     for module in vae.modules():
         if isinstance(module, ResidualBlock):

@@ -27,7 +27,9 @@ VELOCITY = {
     "out": (0.0, 0.0, -ZOOM_OUT),
     "still": (0.0, 0.0, 0.0),
 }
-CAMERA_ODDS = (0.15, 0.15, 0.13, 0.13, 0.16, 0.14, 0.14)
+CAMERA_ODDS = (0.14, 0.14, 0.12, 0.12, 0.19, 0.16, 0.13)
+CALM = 0.15  # share of films in which nothing is asked for
+ZOOMED = 0.3  # share of continuing films that begin near
 WORDINGS = 4  # captions of every window
 PASSING = ("cross_left", "cross_right", "hop", "rise")
 COMING = ("enter_left", "enter_right", "fall", "jump", "enter_left", "enter_right")
@@ -46,6 +48,7 @@ class Film(NamedTuple):
     sprite: Tensor  # [S]
     place: Tensor  # [F, S, 4] x, y in pixels, presence, mirrored
     tokens: Tensor  # [2, WORDINGS, L] of window A and window B
+    relay: Tensor  # [2, WORDINGS, T, L] what holds their beats to their times, float16
 
 
 def stack(films: list[Film]) -> Film:
@@ -70,15 +73,14 @@ class Director:
         start = moving = np.zeros(3)
         if not fresh:
             start = np.clip(rng.normal(0, (0.28, 0.15, 0.2)), -0.7, 0.7)
+            start[2] = rng.uniform(0.1, 0.8) if rng.random() < ZOOMED else start[2]
             self._history(stage)
             moving = np.asarray(VELOCITY[self._one_of(list(VELOCITY))])
-        tokens = []
+        calm = bool(rng.random() < CALM)
+        pages = []
         for first in (0, STRIDE):
-            move, beats = self._window(stage, first)
-            tokens.append([self.wording.tokens(move, beats, rng) for _ in range(WORDINGS)])
-        bob = np.sin(np.arange(FILM) * (2 * np.pi / 32))
-        resting = np.arange(FILM)[:, None] >= np.asarray(stage.busy)
-        stage.place[:, :, 1] += 1.5 * bob[:, None] * resting
+            move, beats = self._quiet(stage, first) if calm else self._window(stage, first)
+            pages.append([self.wording.tell(move, beats, rng) for _ in range(WORDINGS)])
         return Film(
             seed=torch.tensor(int(rng.integers(1 << 40))),
             fresh=torch.tensor(fresh),
@@ -88,7 +90,8 @@ class Director:
             weather=_tensor(np.stack([stage.levels[name] for name in ("snow", "rain", "fog")], axis=1)),
             sprite=torch.from_numpy(stage.sprite),
             place=_tensor(stage.place),
-            tokens=torch.from_numpy(np.asarray(tokens)),
+            tokens=torch.from_numpy(np.asarray([[page.tokens for page in window] for window in pages])),
+            relay=torch.stack([torch.stack([page.relay for page in window]) for window in pages]).half(),
         )
 
     def _one_of(self, names: list[str]) -> str:
@@ -97,12 +100,18 @@ class Director:
     def _history(self, stage: Stage) -> None:
         """What the windows before have left behind."""
         for name in ("night", "day", *TINTS, "snow", "rain", "fog"):
-            if self.rng.random() < 0.08:
+            if self.rng.random() < (0.16 if name == "snow" else 0.08):
                 stage.begin(name, 0)
         for level in stage.levels.values():
             level[:] = level[-1]
         if self.rng.random() < 0.35:
             stage.place[:, 0] = (WIDTH / 2, ground(int(stage.sprite[0])), 1.0, float(self.rng.random() < 0.5))
+
+    def _quiet(self, stage: Stage, first: int) -> tuple[str | None, list[Beat]]:
+        """Let nothing be asked of a window: its end is its beginning, as in long films."""
+        move = "still" if self.rng.random() < 0.25 else None
+        stage.velocity[first:] = VELOCITY["still"] if move else drift(np.arange(FILM - first) / FPS)
+        return move, [Beat(0.0, "nothing", "")] if self.rng.random() < 0.5 else []
 
     def _window(self, stage: Stage, first: int) -> tuple[str | None, list[Beat]]:
         """Let a window happen, from frame `first` on; its camera and its beats."""
@@ -181,10 +190,13 @@ class Director:
 
 
 def drift(seconds: Floats) -> Floats:
-    """The gentle movement of a picture of which nothing is asked: in and back, with a sway, in one window. [n, 3]"""
-    period = STRIDE / FPS
-    turn = 2 * np.pi * seconds / period
-    return np.stack([0.024 * np.sin(2 * turn), 0 * turn, 0.06 * np.sin(turn)], axis=1) * (np.pi / period)
+    """The gentle movement of a picture of which nothing is asked: one ellipse a window, aside and near. [n, 3]
+
+    It never stands still, also where one window hands over to the next.
+    """
+    pace = 2 * np.pi * FPS / STRIDE
+    turn = pace * seconds
+    return np.stack([0.02 * np.cos(turn), 0 * turn, 0.03 * np.sin(turn)], axis=1) * pace
 
 
 def travel(velocity: Floats, start: Floats, moving: Floats) -> Floats:

@@ -87,9 +87,10 @@ def signal(effect: str, pixels: Tensor) -> Tensor:
 
 
 def specks(pixels: Tensor) -> Tensor:
-    """Share of pixels that are much brighter than their surroundings. [F]"""
+    """Share of the picture, at half its size, that is much brighter than its surroundings. [F]"""
     grey = luminance(pixels)[:, None]
-    patches = F.unfold(F.pad(grey, (3, 3, 3, 3), mode="reflect"), 7)
+    grey = F.avg_pool2d(grey, 2)
+    patches = F.unfold(F.pad(grey, (4, 4, 4, 4), mode="reflect"), 9)
     middle = patches.median(1).values.view_as(grey)
     bright: Tensor = (grey - middle > 0.12).float().mean((1, 2, 3))
     return bright
@@ -97,8 +98,11 @@ def specks(pixels: Tensor) -> Tensor:
 
 def happened(effect: str, pixels: Tensor) -> bool:
     """Whether night, day or snow came between the start and the end of a clip."""
-    values = signal(effect, pixels)
-    before, after = values[:6].mean().item(), values[-12:].mean().item()
+    if effect == "snow":
+        first, last = pixels[:, :6], pixels[:, -12:]
+    else:
+        first, last = seen_by_both(pixels[:, :6], pixels[:, -12:], camera_path(pixels))
+    before, after = signal(effect, first).mean().item(), signal(effect, last).mean().item()
     if effect == "night":
         return after < 0.72 * before
     if effect == "day":
@@ -106,6 +110,24 @@ def happened(effect: str, pixels: Tensor) -> bool:
     if effect == "snow":
         return after - before > 0.015
     raise ValueError(f"no measure for {effect!r}")
+
+
+def seen_by_both(first: Tensor, last: Tensor, path: Tensor) -> tuple[Tensor, Tensor]:
+    """The parts of two clips that show the same place, after a camera's `path` from one to the other.
+
+    What a camera brings into view changes the mean brightness too, and nobody called for that.
+    """
+    zoom = math.exp(-float(path[2]))  # a point of `last` is seen at x * zoom + shift in `first`, from the middle
+    parts = []
+    for clip, scale, sign in ((first, zoom, 1), (last, 1 / zoom, -1)):
+        for axis, shift in ((2, float(path[1])), (3, float(path[0]))):
+            half = clip.shape[axis] / 2
+            middle = shift if sign > 0 else -shift / zoom
+            low, high = max(-half, middle - half * scale), min(half, middle + half * scale)
+            if high - low > half / 2:
+                clip = clip.narrow(axis, round(low + half), max(1, round(high - low)))  # noqa: PLW2901
+        parts.append(clip)
+    return parts[0], parts[1]
 
 
 def onset(effect: str, pixels: Tensor, ramp_seconds: float) -> float:

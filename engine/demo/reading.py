@@ -1,7 +1,9 @@
 """Learning to read: the demonstration model's tokenizer, its text encoder, and what a caption says as numbers.
 
-Before anything moves, the text encoder learns to tell what a caption asks for at each quarter of a second. The network
-that animates then finds in its output what it needs; the head that tells (Teller) is not shipped.
+The tokenizer puts a slot, one token of its own, for every latent frame of a window before any text. Before anything
+moves, the text encoder learns to write into each slot what the caption asks for in that quarter of a second. The
+network that animates then finds what a frame needs in one place, rather than in the words and numbers of a sentence;
+the head that reads the slots while they are learned (Teller) is not shipped.
 
     B captions, L tokens, T latent frames of a window (21), K controls
 """
@@ -9,8 +11,9 @@ that animates then finds in its output what it needs; the head that tells (Telle
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,23 +24,29 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from engine.demo.captions import TEXT_TOKENS, Beat, Wording
+from engine.demo.captions import TEXT_TOKENS, Beat, Page, Wording
 from engine.demo.film import VELOCITY, Director, drift
 from engine.demo.muon import Muon
 from engine.demo.training import Clock, Crew
 from engine.demo.words import EFFECTS, ENDS, MOVES, SPRITES
-
-if TYPE_CHECKING:
-    from transformers import UMT5EncoderModel
+from engine.text import token_ranges
 
 LATENT_FRAMES = 21
 NAMES = (*(f"effect {n}" for n in EFFECTS), *(f"end {n}" for n in ENDS), *(f"sprite {n}" for n in MOVES))
-CONTROLS = 3 + len(NAMES) + len(SPRITES)
-VOCABULARY, WIDTH = 2048, 192
+CAMERA_CONTROLS = 6  # how fast it moves, and where it has come to
+LEVELS = CAMERA_CONTROLS + len(NAMES)  # numbers, the progress of what has begun among them; what follows is yes or no
+CONTROLS = LEVELS + len(NAMES) + len(SPRITES)
+PROGRESS_SECONDS = 2.0
+REPORT_EVERY = 200  # steps
+CERTAINTY = 8.0  # half of it is the log odds of a fitted head's yes
+KEEP_WEIGHT = 0.3  # of how far an encoder that goes on strays from itself where it writes words
+VOCABULARY, WIDTH, LAYERS = 2048, 192, 4
+FIRST_SLOT = 1  # after the space that the tokenizer begins with
+SLOT_TOKENS = "".join(map(chr, (*range(1, 9), *range(14, 27))))  # one a latent frame: control characters, in no text
 
 
 def controls(move: str | None, beats: list[Beat]) -> NDArray[np.float32]:
-    """What a caption asks for: how the camera moves, and what has begun, every quarter of a second. [T, K]"""
+    """What a caption asks for every quarter of a second: camera, what has begun and how long ago. [T, K]"""
     wanted = np.zeros((LATENT_FRAMES, CONTROLS), np.float32)
     seconds = np.arange(LATENT_FRAMES, dtype=np.float32) / 4
     turns = [beat for beat in beats if beat.kind == "camera"]
@@ -46,13 +55,17 @@ def controls(move: str | None, beats: list[Beat]) -> NDArray[np.float32]:
     elif not turns:
         wanted[:, :3] = drift(seconds)
     for beat in beats:
-        begun = seconds + 0.125 >= beat.seconds
+        begun = np.clip((seconds - beat.seconds) * 4 + 0.5, 0, 1)
         if beat.kind == "camera":
-            wanted[begun, :3] = VELOCITY[beat.name]
+            wanted[begun >= 0.5, :3] = VELOCITY[beat.name]
         elif beat.kind != "nothing":
-            wanted[begun, 3 + NAMES.index(f"{beat.kind} {beat.name}")] = 1
+            name = NAMES.index(f"{beat.kind} {beat.name}")
+            wanted[:, CAMERA_CONTROLS + name] = np.clip((seconds - beat.seconds) / PROGRESS_SECONDS, 0, 1)
+            wanted[:, LEVELS + name] = begun
         if beat.kind == "sprite":
-            wanted[begun, 3 + len(NAMES) + beat.sprite] = 1
+            kind = LEVELS + len(NAMES) + beat.sprite
+            wanted[:, kind] = np.maximum(wanted[:, kind], begun)
+    wanted[:, 3:6] = np.cumsum(wanted[:, :3], axis=0)
     wanted[:, :3] *= 15
     return wanted
 
@@ -64,11 +77,11 @@ class Pupil(Wording):
         super().__init__(words, encode)
         self.pages: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
 
-    def tokens(self, move: str | None, beats: list[Beat], rng: np.random.Generator) -> NDArray[np.int64]:
-        """As Wording.tokens."""
-        ids = super().tokens(move, beats, rng)
-        self.pages.append((ids, controls(move, beats)))
-        return ids
+    def tell(self, move: str | None, beats: list[Beat], rng: np.random.Generator) -> Page:
+        """As Wording.tell."""
+        page = super().tell(move, beats, rng)
+        self.pages.append((page.tokens, controls(move, beats)))
+        return page
 
 
 class Teller(nn.Module):
@@ -76,28 +89,36 @@ class Teller(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(LATENT_FRAMES, width) * 0.5)
-        self.norm = nn.LayerNorm(width)
-        self.k = nn.Linear(width, width)
-        self.v = nn.Linear(width, width)
-        self.out = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, CONTROLS))
+        self.out = nn.Linear(width, CONTROLS)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """hidden: [B, L, D], mask: [B, L] -> [B, T, K]"""
-        batch, _, width = hidden.shape
-        hidden = self.norm(hidden)
-        q = self.queries.expand(batch, -1, -1).view(batch, LATENT_FRAMES, 4, width // 4).transpose(1, 2)
-        k = self.k(hidden).view(batch, -1, 4, width // 4).transpose(1, 2)
-        v = self.v(hidden).view(batch, -1, 4, width // 4).transpose(1, 2)
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None].bool())
-        told: Tensor = self.out(seen.transpose(1, 2).flatten(2))
+    def forward(self, hidden: Tensor) -> Tensor:
+        """hidden: [B, L, D] -> [B, T, K]"""
+        told: Tensor = self.out(hidden[:, FIRST_SLOT : FIRST_SLOT + LATENT_FRAMES])
         return told
+
+
+@torch.no_grad()
+def fitted_teller(encoder: nn.Module, tokens: Tensor, wanted: Tensor) -> Teller:
+    """The head that reads an encoder's slots best, by least squares. tokens: [B, L], wanted: [B, T, K]"""
+    teller = Teller(WIDTH)
+    hidden = torch.cat([read(encoder, some) for some in torch.split(tokens, 100)])
+    slots = hidden[:, FIRST_SLOT : FIRST_SLOT + LATENT_FRAMES].flatten(0, 1).double()
+    rows = torch.cat([slots, torch.ones_like(slots[:, :1])], dim=1)
+    goal = wanted.flatten(0, 1).double()
+    goal[:, LEVELS:] = CERTAINTY * (goal[:, LEVELS:] - 0.5)
+    normal = rows.T @ rows + 1e-2 * torch.eye(rows.shape[1], dtype=torch.float64)
+    solved = torch.linalg.solve(normal, rows.T @ goal).float()
+    teller.out.weight.copy_(solved[:-1].T)
+    teller.out.bias.copy_(solved[-1])
+    return teller
 
 
 def reading_loss(told: Tensor, wanted: Tensor) -> Tensor:
     """How wrong the teller is. [B, T, K] both"""
-    begun = F.binary_cross_entropy_with_logits(told[..., 3:], wanted[..., 3:])
-    return F.mse_loss(told[..., :3], wanted[..., :3]) + 4 * begun
+    begun = F.binary_cross_entropy_with_logits(told[..., LEVELS:], wanted[..., LEVELS:])
+    camera = F.mse_loss(told[..., :CAMERA_CONTROLS], wanted[..., :CAMERA_CONTROLS])
+    progress = F.mse_loss(told[..., CAMERA_CONTROLS:LEVELS], wanted[..., CAMERA_CONTROLS:LEVELS])
+    return camera + 4 * begun + 4 * progress
 
 
 def make_tokenizer(words: list[str], captions: int) -> Tokenizer:
@@ -122,6 +143,8 @@ def make_tokenizer(words: list[str], captions: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
+    slots = normalizers.Prepend(SLOT_TOKENS)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), slots])
     return tokenizer
 
 
@@ -136,27 +159,33 @@ class Tokens:
         """Token ids, at most TEXT_TOKENS."""
         return [*self.tokenizer.encode(text, add_special_tokens=False).ids[: TEXT_TOKENS - 1], 1]
 
+    def places(self, text: str, spans: list[tuple[int, int]]) -> list[range]:
+        """The tokens of stretches of characters, as the engine's TextEncoder finds them."""
+        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        return token_ranges(encoded.offsets[: TEXT_TOKENS - 1], spans)
+
     def __reduce__(self) -> tuple[type["Tokens"], tuple[Path]]:
         return Tokens, (self.file,)
 
 
-def make_encoder() -> "UMT5EncoderModel":
+def make_encoder() -> nn.Module:
     """The text encoder with random weights."""
     from transformers import UMT5Config, UMT5EncoderModel
 
     sizes = UMT5Config(
-        vocab_size=VOCABULARY, d_model=WIDTH, d_kv=48, num_heads=4, d_ff=384, num_layers=3, dropout_rate=0.0,
+        vocab_size=VOCABULARY, d_model=WIDTH, d_kv=48, num_heads=4, d_ff=384, num_layers=LAYERS, dropout_rate=0.0,
         relative_attention_num_buckets=32, relative_attention_max_distance=128, feed_forward_proj="gated-gelu",
         pad_token_id=0, eos_token_id=1,
     )  # fmt: skip
-    return UMT5EncoderModel(sizes)
+    encoder: nn.Module = UMT5EncoderModel(sizes)
+    return encoder
 
 
-def read(encoder: nn.Module, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings, zero after the last token, and the mask. tokens: [B, L] -> [B, L, D], [B, L]"""
+def read(encoder: nn.Module, tokens: Tensor) -> Tensor:
+    """Embeddings, zero after the last token. tokens: [B, L] -> [B, L, D]"""
     mask = tokens != 0
-    hidden = encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-    return hidden * mask[..., None], mask
+    hidden: Tensor = encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+    return hidden * mask[..., None]
 
 
 def trimmed(tokens: Tensor) -> Tensor:
@@ -198,32 +227,53 @@ class Pages(IterableDataset[tuple[Tensor, Tensor]]):
             yield torch.from_numpy(np.stack(ids)), torch.from_numpy(np.stack(wanted))
 
 
-def learn_to_read(encoder: nn.Module, teller: Teller, pages: Pages, crew: Crew, seconds: float) -> None:
+@dataclass(frozen=True)
+class Lessons:
+    """How reading is learned. With `keep` the encoder stays what a DiT is used to, and the teller as it is."""
+
+    seconds: float
+    lr: float = 3e-3
+    keep: nn.Module | None = None
+
+    def loss(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """What straying costs. hidden: [B, L, D], tokens: [B, L]"""
+        if self.keep is None:
+            return hidden.new_zeros(())
+        with torch.no_grad():
+            before = read(self.keep, tokens)
+        words = slice(FIRST_SLOT + LATENT_FRAMES, None)
+        return KEEP_WEIGHT * (hidden - before)[:, words].square().mean() / before[:, words].var()
+
+
+def learn_to_read(encoder: nn.Module, teller: Teller, pages: Pages, crew: Crew, lessons: Lessons) -> None:
     """Train both for a while, then say how well they read captions that they have not seen."""
-    clock = Clock(seconds / 60)
+    clock = Clock(lessons.seconds / 60)
     source = iter(DataLoader(pages, batch_size=None, num_workers=pages.workers, pin_memory=crew.gpu))
     held_out, held_controls = next(iter(Pages(pages.words, pages.encode, 200, 999)))
     held_out, held_controls = held_out.to(crew.device), held_controls.to(crew.device)
-    parameters = [*encoder.parameters(), *teller.parameters()]
-    optimizer = Muon(parameters, [encoder.shared.weight, teller.queries, *teller.out[2].parameters()], weight_decay=0.0)  # type: ignore[union-attr,list-item]
+    parameters = [*encoder.parameters(), *(teller.parameters() if lessons.keep is None else ())]
+    embedding: nn.Parameter = encoder.shared.weight  # type: ignore[union-attr,assignment]
+    optimizer = Muon(parameters, [embedding, *teller.parameters()], weight_decay=0.0)
     step, going = 0, True
     while going:
         (progress,) = crew.agree(clock.progress)
         going = progress < 1
         if going:
             tokens, wanted = next(source)
-            hidden, mask = read(encoder, trimmed(tokens).to(crew.device, non_blocking=True))
-            loss = reading_loss(teller(hidden, mask), wanted.to(crew.device, non_blocking=True))
+            tokens = trimmed(tokens).to(crew.device, non_blocking=True)
+            hidden = read(encoder, tokens)
+            loss = lessons.loss(hidden, tokens) + reading_loss(
+                teller(hidden), wanted.to(crew.device, non_blocking=True)
+            )
             torch.autograd.backward(loss)
             crew.share_gradients(parameters)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step(3e-3 * min(1, (step + 1) / 30) * max(0.03, min(1.0, 2 - 2 * progress)))
+            optimizer.step(lessons.lr * min(1, (step + 1) / 30) * max(0.03, min(1.0, 2 - 2 * progress)))
             step += 1
-        if step % 200 == 0 or not going:
+        if step % REPORT_EVERY == 0 or not going:
             with torch.no_grad():
-                hidden, mask = read(encoder, trimmed(held_out))
-                told = teller(hidden, mask)
-            right = ((told[..., 3:] > 0) == (held_controls[..., 3:] > 0.5)).all(-1).float().mean()
+                told = teller(read(encoder, trimmed(held_out)))
+            right = ((told[..., LEVELS:] > 0) == (held_controls[..., LEVELS:] > 0.5)).all(-1).float().mean()
             camera = F.mse_loss(told[..., :3], held_controls[..., :3]) / held_controls[..., :3].var()
             crew.say(
                 f"{clock.elapsed:6.1f} s reading, step {step}: frames all right {right:.3f}, camera error {camera:.3f}"
@@ -231,25 +281,35 @@ def learn_to_read(encoder: nn.Module, teller: Teller, pages: Pages, crew: Crew, 
 
 
 def main() -> None:
-    """Make the tokenizer and teach the encoder to read, on a CPU."""
+    """Make the tokenizer, or take the one that is there, and teach the encoder to read."""
     parser = argparse.ArgumentParser(description="Make the tokenizer and pretrain the text encoder.")
     parser.add_argument("--data", type=Path, default=Path(".train/data"))
     parser.add_argument("--out", type=Path, default=Path(".train/text"))
     parser.add_argument(
         "--seconds", type=float, default=0.0, help="of reading; none: only the tokenizer and the configuration"
     )
-    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--batch", type=int, default=192)
+    parser.add_argument("--workers", type=int, default=0, help="processes that write captions")
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--init", type=Path, help="the encoder of a trained DiT, to go on from without confusing it")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     words = (args.data / "words.txt").read_text(encoding="utf-8").split()
-    make_tokenizer(words, 30_000).save(str(args.out / "tokenizer.json"))
+    if not (args.out / "tokenizer.json").is_file():
+        make_tokenizer(words, 30_000).save(str(args.out / "tokenizer.json"))
     encode = Tokens(args.out / "tokenizer.json")
     torch.manual_seed(0)
     encoder = make_encoder()
-    (args.out / "config.json").write_text(json.dumps(encoder.config.to_diff_dict(), indent=1))
+    (args.out / "config.json").write_text(json.dumps(encoder.config.to_diff_dict(), indent=1))  # type: ignore[union-attr,operator]
     if args.seconds:
-        teller = Teller(WIDTH)
-        learn_to_read(encoder, teller, Pages(words, encode, args.batch, 1), Crew(), args.seconds)
+        crew, teller, keep = Crew(), Teller(WIDTH), None
+        if args.init:
+            load_encoder(encoder, args.init)
+            teller = fitted_teller(encoder, *next(iter(Pages(words, encode, 2000, 998))))
+            keep = deepcopy(encoder).to(crew.device)
+        encoder, teller = encoder.to(crew.device), teller.to(crew.device)
+        pages = Pages(words, encode, args.batch, 1, args.workers)
+        learn_to_read(encoder, teller, pages, crew, Lessons(args.seconds, args.lr, keep))
         save_file(encoder_weights(encoder), args.out / "encoder.safetensors")
 
 

@@ -20,10 +20,10 @@ STRIDE = 76
 FILM = WINDOW + STRIDE
 WIDTH, HEIGHT = 256, 144
 SLOTS = 2
-FLIERS = {"balloon", "butterfly", "bird", "rocket", "ufo", "plane", "ghost", "dragon"}
+FLIERS = {"balloon", "butterfly", "rocket", "ufo", "ghost"}
 LEVELS = ("night", "glow", "warm", "cool", "grey", "black", "white", "snow", "rain", "fog")
 TINTS = ("warm", "cool", "grey")
-RAMP_SECONDS = dict.fromkeys(LEVELS, 1.2) | {"snow": 1.0, "rain": 0.8, "fog": 1.5, "black": 1.5, "white": 1.5}
+RAMP_SECONDS = dict.fromkeys(LEVELS, 1.0) | {"rain": 0.8, "fog": 1.2, "black": 1.2, "white": 1.2}
 EXCLUDES = {
     "night": ("glow",),
     "warm": ("cool", "grey"),
@@ -32,8 +32,8 @@ EXCLUDES = {
     "snow": ("rain",),
     "rain": ("snow",),
 }
-MOVE_SECONDS = {"enter": 1.6, "cross": 2.6, "hop": 2.6, "rise": 2.4, "fall": 1.2, "jump": 1.6, "leave": 1.4}
-LEFT, RIGHT, ABOVE, BELOW = -30.0, WIDTH + 30.0, -32.0, HEIGHT + 32.0  # where sprites are out of the picture
+MOVE_SECONDS = {"enter": 2.0, "cross": 4.0, "hop": 4.0, "rise": 3.0, "fall": 1.4, "jump": 1.6, "leave": 2.0}
+LEFT, RIGHT, ABOVE, BELOW = -36.0, WIDTH + 36.0, -36.0, HEIGHT + 36.0  # where sprites are out of the picture
 
 
 @dataclass
@@ -110,7 +110,7 @@ def path(kind: str, side: str, u: Floats, base: float, at: tuple[float, float] |
             x = start + (WIDTH / 2 - start) * (1 - (1 - u) ** 2)
         case "cross" | "hop":
             x = RIGHT + (LEFT - RIGHT) * u if side == "left" else LEFT + (RIGHT - LEFT) * u
-            y = base - (30 * np.abs(np.sin(u * np.pi * 5)) if kind == "hop" else 4 * np.sin(u * np.pi * 3))
+            y = base - (30 * np.abs(np.sin(u * np.pi * 4)) if kind == "hop" else 4 * np.sin(u * np.pi * 3))
         case "rise":
             start = here_y if at else BELOW
             y = start + (ABOVE - start) * u**1.3
@@ -139,7 +139,8 @@ def colours(levels: dict[str, Floats]) -> Floats:
         ("cool", np.diag([0.7, 0.97, 1.22]), 0.0),
         ("night", np.diag([0.3, 0.36, 0.58]) @ pale, 0.0),
         ("glow", np.diag([1.25, 1.18, 1.0]), 0.05),
-        ("rain", 0.88 * pale, 0.0),
+        ("rain", 0.85 * pale, 0.0),
+        ("snow", 0.82 * pale, 0.0),
         ("black", 0 * EYE, 0.0),
         ("white", 0 * EYE, 1.0),
     )

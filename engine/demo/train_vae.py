@@ -5,7 +5,10 @@
 The loss is the difference of pixels and of their slopes; every latent channel is held at mean 0 and variance 1, with a
 little noise on top, in place of a variational posterior. A part of every
 batch is decoded from latents that were shifted and scaled: they must give the shifted and scaled picture, so that the
-network that animates latents finds movement simple.
+network that animates latents finds movement simple. When clips begin, the network is a picture VAE for every frame
+(engine.demo.inflate) and its encoder is done: a latent is its last frame as a picture, whatever came before, so that
+latents of a still picture are all alike and overlapping windows agree. Only the decoder goes on: it learns to fill in
+the three frames between, and to show the same pixels wherever in a film a window begins.
 """
 
 import argparse
@@ -22,15 +25,19 @@ from engine.demo import fast
 from engine.demo.clips import Projector, film_to
 from engine.demo.config import VAE_SIZES
 from engine.demo.film import Film
+from engine.demo.inflate import inflate
 from engine.demo.muon import Muon
 from engine.demo.stage import FILM, WINDOW
 from engine.demo.training import Average, Clock, Crew, films, no_tokens, projector, psnr, sheet, warm_then_fall
 from engine.vae import VAE, VAEConfig
+from storage.timeline import DROPPED_FRAMES
 
 LATENT_NOISE = 0.08  # added to latents of about unit variance, so that the decoder forgives small errors
 SCALE_WEIGHT = 0.1
+JOIN_WEIGHT = 1.0  # of what a later beginning changes in the pixels
+SHIFT = 2  # latent frames by which one of two windows of a clip begins later
 # progress up to which a stage lasts, frames of a clip, height and width of its crop
-STAGES = ((0.36, 1, 144, 256), (0.74, 17, 112, 160), (1.0, WINDOW, 80, 96))
+STAGES = ((0.4, 1, 144, 256), (0.8, 25, 112, 160), (1.0, 57, 80, 96))
 
 
 def clips(batch: Tensor, length: int, height: int, width: int) -> Tensor:
@@ -62,15 +69,46 @@ def losses(vae: VAE, pixels: Tensor, moved_share: float) -> tuple[Tensor, Tensor
         latents = torch.cat([moved(latents[:some], theta), latents[some:]])
         pixels = torch.cat([moved(pixels[:some], theta), pixels[some:]])
     error = vae.reconstruct(latents) - pixels
-    squared = error.square().mean()
-    slopes = (error.diff(dim=3).square() + 1e-4).sqrt().mean() + (error.diff(dim=4).square() + 1e-4).sqrt().mean()
-    steps = (error.diff(dim=2).square() + 1e-4).sqrt().mean() if error.shape[2] > 1 else 0.0
     axes = (0, 2, 3, 4)
     scale_error = mean.mean(axes).square().mean() + (mean.std(axes) - 1).square().mean()
-    loss = (
-        (error.square() + 4e-4).sqrt().mean() + 3 * squared + 0.5 * slopes + 0.25 * steps + SCALE_WEIGHT * scale_error
-    )
-    return loss, squared
+    return pixel_loss(error) + SCALE_WEIGHT * scale_error, error.square().mean()
+
+
+def clip_losses(vae: VAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for the decoder alone, of two windows of each clip, which must agree. pixels: [B, 3, F, H, W]
+
+    Most of the later windows begin with a latent that is off or from elsewhere, as the engine's do; what a film does
+    not show of them, their first five frames, does not count.
+    """
+    batch = pixels.shape[0]
+    with torch.no_grad():
+        keys = rearrange(pixels[:, :, ::4], "b c t h w -> (b t) c 1 h w")
+        latents = rearrange(vae.encode_distribution(keys)[0], "(b t) c 1 h w -> b c t h w", b=batch)
+        latents = latents + torch.randn_like(latents) * LATENT_NOISE
+    early, late = vae.reconstruct(torch.cat([latents[:, :, :-SHIFT], estranged(latents[:, :, SHIFT:])])).chunk(2)
+    jump = late[:, :, DROPPED_FRAMES : -4 * SHIFT] - early[:, :, 4 * SHIFT + DROPPED_FRAMES :]
+    first = early - pixels[:, :, : -4 * SHIFT]
+    then = late[:, :, DROPPED_FRAMES:] - pixels[:, :, 4 * SHIFT + DROPPED_FRAMES :]
+    loss = 0.5 * (pixel_loss(first) + pixel_loss(then)) + JOIN_WEIGHT * (jump.square() + 1e-5).sqrt().mean()
+    return loss, first.square().mean()
+
+
+def estranged(latents: Tensor) -> Tensor:
+    """Windows whose first latent is their own, noisy, or that of another time, a third each. [B, 16, T, h, w]"""
+    batch, frames = latents.shape[0], latents.shape[2]
+    kind = torch.randint(3, (batch, 1, 1, 1), device=latents.device)
+    own = latents[:, :, 0]
+    noisy = own + torch.randn_like(own) * 0.5 * torch.rand(batch, 1, 1, 1, device=latents.device)
+    other = latents[torch.arange(batch), :, torch.randint(frames, (batch,))]
+    first = torch.where(kind == 0, own, torch.where(kind == 1, noisy, other))
+    return torch.cat([first[:, :, None], latents[:, :, 1:]], dim=2)
+
+
+def pixel_loss(error: Tensor) -> Tensor:
+    """Of pixels, of their slopes, and of their changes in time. error: [B, 3, F, H, W]"""
+    slopes = (error.diff(dim=3).square() + 1e-4).sqrt().mean() + (error.diff(dim=4).square() + 1e-4).sqrt().mean()
+    steps = (error.diff(dim=2).square() + 1e-4).sqrt().mean() if error.shape[2] > 1 else 0.0
+    return (error.square() + 4e-4).sqrt().mean() + 3 * error.square().mean() + 0.5 * slopes + 0.5 * steps
 
 
 @torch.no_grad()
@@ -100,7 +138,7 @@ def draw(stage: tuple[float, int, int, int], source: object, draws: Projector, c
     """A batch of clips for a stage. -> [B, 3, F, H, W]"""
     film = film_to(next(source), crew.device)  # type: ignore[call-overload]
     _, length, height, width = stage
-    if length == WINDOW:
+    if length > 1:
         film = Film(*[rows[: (len(rows) + 1) // 2] for rows in film])
     batch = film.camera.shape[0]
     if length == 1:
@@ -110,6 +148,14 @@ def draw(stage: tuple[float, int, int, int], source: object, draws: Projector, c
     start = torch.randint(FILM - length + 1, (batch, 1), device=crew.device)
     shown, _ = draws.draw(film, start + torch.arange(length, device=crew.device))
     return clips(shown, length, height, width)
+
+
+def begin_clips(vae: VAE, *, inflated: bool = False) -> None:
+    """From pictures to films: every frame alone, unless it was so before, and only the decoder learns."""
+    if not inflated:
+        inflate(vae)
+    vae.encoder.requires_grad_(requires_grad=False)
+    vae.conv1.requires_grad_(requires_grad=False)
 
 
 def validation_clips(data: Path, crew: Crew, count: int, length: int) -> Tensor:
@@ -132,13 +178,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(".train/data"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--batch", type=int, default=16, help="films a step; each gives four pictures, or a clip")
+    parser.add_argument(
+        "--batch", type=int, default=16, help="films a step; each gives four pictures, half of them a clip"
+    )
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--workers", type=int, default=6)
-    parser.add_argument("--init", type=Path, help="a vae.safetensors to go on from: skips the pictures")
+    parser.add_argument(
+        "--init", type=Path, help="a vae.safetensors to take the pictures from, rather than to learn them"
+    )
+    parser.add_argument("--further", action="store_true", help="go on with the clips of --init")
     parser.add_argument("--toy", action="store_true", help="few small clips, to see that the command runs")
     args = parser.parse_args()
     crew = Crew()
+    torch.backends.cudnn.benchmark_limit = 3  # trying every way of every shape takes minutes
     clock = Clock(args.minutes)
     torch.manual_seed(crew.rank)
     vae = VAE(VAEConfig(**VAE_SIZES, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16)).to(crew.device)
@@ -147,27 +199,30 @@ def main() -> None:
     elif crew.together:
         for parameter in vae.parameters():
             torch.distributed.broadcast(parameter.data, 0)
-    fast.prepare(vae, crew, static=True)
+    if args.init:
+        begin_clips(vae, inflated=args.further)
+    fast.prepare(vae, crew, static=None)
     average = Average(vae)
     optimizer = Muon(vae.parameters(), ends(vae), weight_decay=0.01)
     parameters = list(vae.parameters())
     train = projector(args.data, "photos", crew.device)
     source = films(args.data, no_tokens, args.batch, 1 + crew.rank, args.workers)
-    check = (
-        validation_clips(args.data, crew, 4 if args.toy else 16, 9 if args.toy else 17)
-        if crew.rank == 0
-        else torch.empty(0)
-    )
+    check = validation_clips(args.data, crew, 4 if args.toy else 16, 17) if crew.rank == 0 else torch.empty(0)
     check = check[..., :48, :64] if args.toy and crew.rank == 0 else check
     crew.say(f"{sum(p.numel() for p in parameters) / 1e6:.2f} M parameters, {clock.elapsed:.0f} s to start")
     step, next_look, seen, total = 0, 30.0, 0, torch.zeros((), device=crew.device)
-    stages = [(end, min(frames, 9), 48, 64) for end, frames, _, _ in STAGES] if args.toy else list(STAGES)
+    stages = [(end, min(frames, 25), 48, 64) for end, frames, _, _ in STAGES] if args.toy else list(STAGES)
+    begin = STAGES[1 if args.further else 0][0] if args.init else 0.0
+    stage = stages[1] if args.init else stages[0]
     while (progress := crew.agree(clock.progress)[0]) < 1:
-        at = progress if not args.init else STAGES[0][0] + progress * (1 - STAGES[0][0])
-        stage = next(stage for stage in stages if at <= stage[0])
+        at = begin + progress * (1 - begin)
+        before, stage = stage, next(stage for stage in stages if at <= stage[0])
+        if before[1] == 1 < stage[1]:
+            begin_clips(vae)
+            average = Average(vae)
         pixels = draw(stage, source, train, crew)
         with crew.autocast():
-            loss, squared = losses(vae, pixels, 0.2)
+            loss, squared = losses(vae, pixels, 0.2) if stage[1] == 1 else clip_losses(vae, pixels)
         torch.autograd.backward(loss)
         crew.share_gradients(parameters)
         if not torch.nn.utils.clip_grad_norm_(parameters, 1.0).isfinite():

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from engine.demo.captions import Encoder, Wording
+from engine.demo.captions import Encoder, Places, Wording
 from engine.demo.clips import Projector, load_photos
 from engine.demo.film import Director, Film, stack
 
@@ -54,14 +54,15 @@ class Crew:
             torch.backends.cudnn.benchmark = True
 
     def share_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Average the gradients of all processes."""
+        """Average the gradients of all processes; what is not finite counts as nothing."""
         if self.size == 1:
             return
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat, op=dist.ReduceOp.AVG if self.gpu else dist.ReduceOp.SUM)
-        for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        flat.nan_to_num_(0.0, 0.0, 0.0)
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def agree(self, *values: float) -> list[float]:
         """The first process's values, so that all do the same thing at the same step."""
@@ -85,23 +86,25 @@ class Crew:
 class Films(IterableDataset[Film]):
     """Batches of films without end; each worker makes its own."""
 
-    def __init__(self, words: list[str], encode: Encoder, batch: int, seed: int) -> None:
-        self.words, self.encode, self.batch, self.seed = words, encode, batch, seed
+    def __init__(self, wording: Wording, batch: int, seed: int) -> None:
+        self.wording, self.batch, self.seed = wording, batch, seed
 
     def __iter__(self) -> Iterator[Film]:
         info = get_worker_info()
-        director = Director(Wording(self.words, self.encode), self.seed * 1000 + (info.id if info else 0))
+        director = Director(self.wording, self.seed * 1000 + (info.id if info else 0))
         torch.set_num_threads(1)
         while True:
             yield stack([director.film() for _ in range(self.batch)])
 
 
-def films(data: Path, encode: Encoder, batch: int, seed: int, workers: int) -> Iterator[Film]:
-    """Batches of films, made by `workers` processes."""
+def films(
+    data: Path, encode: Encoder, batch: int, seed: int, workers: int, places: Places | None = None
+) -> Iterator[Film]:
+    """Batches of films, made by `workers` processes; with `places` their captions' times can be held."""
     words = (data / "words.txt").read_text(encoding="utf-8").split()
     return iter(
         DataLoader(
-            Films(words, encode, batch, seed),
+            Films(Wording(words, encode, places), batch, seed),
             batch_size=None,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),

@@ -1,0 +1,200 @@
+"""Laws of the demonstration model: its latents, its tokenizer, what it is taught, and what measures it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engine.demo.captions import TEXT_TOKENS, Beat, Wording
+from engine.demo.film import Director, Film, stack
+from engine.demo.inflate import inflate
+from engine.demo.measures import happened, onset
+from engine.demo.pool import FORGIVING, Pool, loops
+from engine.demo.reading import FIRST_SLOT, LATENT_FRAMES, LEVELS, NAMES, Tokens, controls
+from engine.demo.student import narrowed
+from engine.demo.train_vae import estranged
+from engine.demo.training import no_tokens
+from engine.models import DEMO, load_network
+from engine.vae import VAE, VAEConfig
+
+TOY = VAEConfig(base_dim=8, dim_mult=(1, 1, 2, 2), res_blocks=1, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16)
+
+
+@pytest.fixture
+def inflated() -> VAE:
+    torch.manual_seed(0)
+    vae = VAE(TOY)
+    inflate(vae)
+    return vae.requires_grad_(requires_grad=False)
+
+
+def shipped_vae() -> VAE:
+    sizes = {name: tuple(value) if isinstance(value, list) else value for name, value in config()["vae"].items()}
+    return load_network(VAE, VAEConfig(**sizes), DEMO / "vae.safetensors").float()
+
+
+def config() -> dict:
+    return json.loads((DEMO / "config.json").read_text(encoding="utf-8"))
+
+
+def picture(height: int = 64, width: int = 96) -> Tensor:
+    """A smooth picture with edges. [3, height, width] in [-1, 1]"""
+    y, x = torch.meshgrid(torch.linspace(0, 6, height), torch.linspace(0, 9, width), indexing="ij")
+    return torch.stack([torch.sin(x), torch.cos(y), torch.sign(torch.sin(x + y))])
+
+
+def test_an_inflated_encoder_knows_each_latent_from_its_last_frame(inflated: VAE) -> None:
+    frames = torch.rand(1, 3, 17, 32, 32) * 2 - 1
+    latents = inflated.encode(frames, 2)
+    for index in range(5):
+        alone = inflated.encode(frames[:, :, 4 * index : 4 * index + 1])
+        torch.testing.assert_close(latents[:, :, index : index + 1], alone)
+
+
+def test_an_inflated_decoder_shows_each_latent_for_four_frames(inflated: VAE) -> None:
+    shown = inflated.decode_all(torch.randn(1, 16, 3, 4, 4))
+    for last in (4, 8):
+        torch.testing.assert_close(shown[:, :, last - 3 : last], shown[:, :, [last]].expand(-1, -1, 3, -1, -1))
+
+
+@torch.inference_mode()
+def test_the_shipped_vae_codes_a_still_picture_alike_everywhere() -> None:
+    latents = shipped_vae().encode(picture()[None, :, None].expand(-1, -1, 17, -1, -1), 2)
+    assert latents.diff(dim=2).square().mean().sqrt() < 0.01 * latents.std()
+
+
+@torch.inference_mode()
+def test_windows_of_the_shipped_vae_join() -> None:
+    """A film goes on with the same pixels when a window begins in it, but for a third of what a pan changes a frame."""
+    vae = shipped_vae()
+    film = torch.stack([picture(64, 160)[:, :, at : at + 96] for at in range(49)], dim=1)[None]
+    latents = vae.encode(film, 2)
+    early, late = vae.decode_all(latents, 4), vae.decode_all(latents[:, :, 6:], 4)
+    jump = (late[:, :, 5] - early[:, :, 24 + 5]).abs().mean()
+    assert jump < early.diff(dim=2).abs().mean() / 3
+
+
+@pytest.mark.parametrize("text", ["night falls", "(at 2.25 seconds: it snows)", "7", "\u00e9t\u00e9", "a" * 3000])
+def test_every_text_begins_with_one_token_for_each_latent_frame(text: str) -> None:
+    encode = Tokens(DEMO / "text" / "tokenizer.json")
+    slots = slice(FIRST_SLOT, FIRST_SLOT + LATENT_FRAMES)
+    assert len(set(encode(text)[slots])) == LATENT_FRAMES
+    assert encode(text)[slots] == encode("pan left")[slots]
+
+
+def test_controls_say_what_has_begun_and_where_the_camera_is() -> None:
+    wanted = controls("right", [Beat(0.0, "camera", "still"), Beat(2.5, "effect", "night")])
+    night = LEVELS + NAMES.index("effect night")
+    assert (wanted[:10, night] == 0).all()
+    assert (wanted[11:, night] == 1).all()
+    assert (wanted[:, :6] == 0).all()
+    moved = controls("right", [])[:, 3]
+    assert (np.diff(moved) > 0).all()
+
+
+def test_a_narrower_feed_forward_keeps_the_neurons_that_weigh_most() -> None:
+    torch.manual_seed(0)
+    into, onto, bias = torch.randn(6, 4), torch.randn(4, 6), torch.randn(6)
+    into[[1, 4]] = 0
+    names = "blocks.0.ffn.0.weight", "blocks.0.ffn.0.bias", "blocks.0.ffn.2.weight"
+    kept = [0, 2, 3, 5]
+    small = narrowed(dict(zip(names, (into, bias, onto), strict=True)), 4)
+    for name, wanted in zip(names, (into[kept], bias[kept], onto[:, kept]), strict=True):
+        torch.testing.assert_close(small[name], wanted)
+
+
+def test_a_window_is_asked_to_begin_as_far_off_as_its_tail_and_to_come_back() -> None:
+    torch.manual_seed(0)
+    pool = Pool.empty(1, (4, 8), torch.device("cpu"))
+    pool.filled, pool.own[:], pool.fresh[:] = 1, True, True
+    pool.tails[:] = 1.0  # every latent is 0 but what the network itself made of the first window's end
+    lesson = pool.lesson(64, own_share=1.0, noisy_share=0.0)
+    second = lesson.latents[lesson.continues]
+    asked = torch.cat([torch.zeros(1), torch.linspace(1, 0, FORGIVING + 1), torch.zeros(20 - FORGIVING - 1)])
+    torch.testing.assert_close(second, asked[:, None, None].expand_as(second))
+    assert not lesson.latents[~lesson.continues].any()
+
+
+def clip(level: Tensor) -> Tensor:
+    """A picture whose light is `level` in every frame. [F] -> [3, F, 144, 256] in [0, 1]"""
+    return (picture(144, 256)[:, None] * 0.5 + 0.5) * 0.8 * level[:, None, None]
+
+
+def test_an_onset_is_found_where_it_is() -> None:
+    frames = torch.arange(81)
+    fall = 1 - 0.6 * ((frames - 40) / 16).clamp(0, 1)
+    assert onset("night", clip(fall), 1.0) == pytest.approx(2.5, abs=0.1)
+
+
+def test_darkness_that_a_pan_brings_into_view_is_no_night() -> None:
+    wide = torch.cat([picture(144, 256) * 0.5 + 0.5, 0.1 * (picture(144, 256) * 0.5 + 0.5)], dim=2)
+    panned = torch.stack([wide[:, :, 2 * at : 2 * at + 256] for at in range(65)], dim=1)
+    assert not happened("night", panned)
+    assert happened("night", clip(torch.linspace(1, 0.4, 81)))
+
+
+def test_captions_say_where_their_timed_beats_stand() -> None:
+    beats = [Beat(0.0, "camera", "left"), Beat(2.25, "effect", "night")]
+    rng = np.random.default_rng(0)
+    wording = Wording(["cat", "dog"], no_tokens)
+    for _ in range(50):
+        told = wording.caption("out", beats, rng)
+        first, second = (told.text[beat.start : beat.stop] for beat in told.beats)
+        assert "2.25" in second
+        assert "2.25" not in first
+        assert [beat.seconds for beat in told.beats] == [0.0, 2.25]
+
+
+def test_a_held_caption_hides_a_beat_before_its_time() -> None:
+    encode = Tokens(DEMO / "text" / "tokenizer.json")
+    page = Wording(["cat"], encode, encode.places).tell(
+        "left", [Beat(2.5, "effect", "night")], np.random.default_rng(1)
+    )
+    assert page.relay.shape == (LATENT_FRAMES, TEXT_TOKENS)
+    assert (page.relay[:6].amin(1) < -10).all()
+    assert (page.relay[12:] == 0).all()
+    assert (page.relay[:, FIRST_SLOT : FIRST_SLOT + LATENT_FRAMES] == 0).all()
+
+
+def drawn(count: int) -> Film:
+    """A batch of films."""
+    director = Director(Wording(["cat"], no_tokens), 1)
+    return stack([director.film() for _ in range(count)])
+
+
+def test_a_film_whose_second_window_ends_as_it_began_loops() -> None:
+    film = drawn(1)
+    quiet = film._replace(camera=film.camera * 0, weather=film.weather * 0, place=film.place * 0)
+    quiet = quiet._replace(colour=film.colour[:, :1].expand_as(film.colour))
+    assert loops(quiet).all()
+    for name in ("camera", "weather"):
+        track = getattr(quiet, name).clone()
+        track[:, -1] = 1
+        assert not loops(quiet._replace(**{name: track})).any()
+
+
+def test_only_looping_films_that_were_filmed_are_filmed_on() -> None:
+    """What goes on is the network's own end; what begins is shown the true one, or none at the start of a film."""
+    torch.manual_seed(0)
+    pool = Pool.empty(2, (4, 8), torch.device("cpu"))
+    pool.filled, pool.loops[0], pool.fresh[1] = 2, True, True
+    pool.latents[:, 0, :, 1] = 1.0
+    before = pool.rehearsal(64)
+    tails = before.condition[:, 4:, 1].mean((1, 2, 3))
+    assert torch.equal(tails, torch.where(before.films == 0, 1.0, 0.0))
+    pool.remember(torch.tensor([0]), torch.full((1, 16, 21, 18, 32), 5.0))
+    after = pool.rehearsal(64)
+    tails = after.condition[:, 4:, 1].mean((1, 2, 3))
+    assert set(tails[after.films == 0].tolist()) == {1.0, 5.0}
+    assert not tails[after.films == 1].any()
+
+
+def test_windows_are_estranged_in_their_first_latent_alone() -> None:
+    torch.manual_seed(0)
+    latents = torch.randn(60, 16, 5, 2, 2)
+    strange = estranged(latents)
+    assert torch.equal(strange[:, :, 1:], latents[:, :, 1:])
+    same = (strange[:, :, 0] == latents[:, :, 0]).flatten(1).all(1)
+    assert 10 < same.sum() < 50
