@@ -13,7 +13,7 @@ from filming import draw
 from PIL import Image
 
 from planner.director import Director
-from planner.moderation import Moderator, Restricted, pattern_of
+from planner.moderation import Moderator, Restricted, moderator, pattern_of
 from storage.schema import JobState, Policy
 
 pytestmark = pytest.mark.asyncio
@@ -335,7 +335,9 @@ class Place:
 )
 async def test_what_is_for_adults_is_filmed_where_they_are_or_behind_a_spoiler(tmp_path: Path, place: Place) -> None:
     async with world(tmp_path) as w:
-        w.studio.moderator = Moderator(restricted=pattern_of(["absinthe*"]))
+        words = tmp_path / "adults.txt"
+        words.write_text("absinthe*  # a drink\n")
+        w.studio.moderator = moderator("", "", str(words))
         allow(w, restricted=place.policy)
         if place.restricted:
             w.env.backend.get_channel(w.channel.id).nsfw = True

@@ -129,6 +129,8 @@ class Board:
                 if card.job is not None:
                     await self._post_windows(card)
                     await self._settle(card)
+            except UserError as error:
+                log.info("card %d is not followed any more: %s", card.id, error)
             except discord.RateLimited:
                 log.info("card %d waits for Discord's rate limit", card.id)
             except discord.DiscordServerError:
