@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-from bot.pace import Pace
+from bot.line import Line
 from storage.forget import Spent
 from storage.jobs import Jobs
 from storage.schema import Policy, UserError
@@ -15,11 +15,10 @@ DAY = timedelta(hours=24)
 class Quota:
     """Of one studio."""
 
-    def __init__(self, jobs: Jobs, takes: Takes, pace: Pace, spent: Spent) -> None:
+    def __init__(self, jobs: Jobs, takes: Takes, spent: Spent) -> None:
         self._spent = spent
         self._jobs = jobs
         self._takes = takes
-        self._pace = pace
 
     def used_minutes(self, person: str) -> float:
         """Minutes of film that a person had in the last 24 hours."""
@@ -53,7 +52,7 @@ class Quota:
             )
         waiting = self.waiting(person)
         if waiting >= policy.queue_per_person:
-            frees = self._pace.seconds_until_free(person)
+            frees = Line(self._jobs, self._takes).soonest(person)
             when = f" The next place frees in about {minutes(frees)}." if frees else ""
             raise UserError(
                 f"You have {waiting} films waiting; the limit is {policy.queue_per_person}.{when} You can cancel one."

@@ -14,7 +14,7 @@ from typing import Self
 
 from bot.crew import Crew
 from bot.intake import Intake
-from bot.pace import Pace
+from bot.line import Line
 from bot.quota import Quota
 from bot.settings import BotSettings
 from bot.wish import Wish, checked_keep_frames, checked_seed, checked_size, require_place
@@ -98,8 +98,7 @@ class Studio:
         self.cards = Cards(database)
         self.seen = Seen(database)
         self.manners = Manners(database)
-        self.pace = Pace(self.jobs, self.takes)
-        self.quota = Quota(self.jobs, self.takes, self.pace, Spent(database))
+        self.quota = Quota(self.jobs, self.takes, Spent(database))
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
@@ -165,6 +164,10 @@ class Studio:
             if not now.state.final:
                 self._crew.ensure()
                 time.sleep(WATCH_SECONDS)
+
+    def line(self) -> Line:
+        """Who is filmed and who waits, as things stand."""
+        return Line(self.jobs, self.takes)
 
     def ensure_worker(self) -> None:
         """Start a worker unless one lives; WorkerFailed if none stays alive."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from storage.database import Database, Row, first_row, to_datetime, to_milliseconds
 from storage.schema import Card, Draft, Person, Policy, UserError
 
+_OPEN = "open "  # before the name of an event that is not ended
 _CHANGING = ("message", "job", "take_message", "windows_posted", "closed")
 
 
@@ -117,6 +118,27 @@ class Seen:
             values = {"event": event, "now": to_milliseconds(self._now())}
             sql = "INSERT INTO seen (event, at_ms) VALUES (:event, :now) ON CONFLICT DO NOTHING"
             return db.execute(sql, values).rowcount == 1
+
+    def begin(self, event: str, channel: str) -> bool:
+        """Like `first`; and the event counts as unfinished until `end` says otherwise, whoever is killed meanwhile."""
+        with self._database.write() as db:
+            values = {"event": event, "open": f"{_OPEN}{channel} {event}", "now": to_milliseconds(self._now())}
+            sql = "INSERT INTO seen (event, at_ms) VALUES (:event, :now) ON CONFLICT DO NOTHING"
+            if db.execute(sql, values).rowcount != 1:
+                return False
+            db.execute("INSERT OR REPLACE INTO seen (event, at_ms) VALUES (:open, :now)", values)
+            return True
+
+    def end(self, event: str, channel: str) -> None:
+        """The event was answered."""
+        self.unsee(f"{_OPEN}{channel} {event}")
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """Events that were begun and not ended, oldest first, each with its channel."""
+        sql = "SELECT event FROM seen WHERE event GLOB :open ORDER BY at_ms, event"
+        rows = self._database.rows(sql, {"open": f"{_OPEN}*"})
+        names = [row["event"].removeprefix(_OPEN).partition(" ") for row in rows]
+        return [(event, channel) for channel, _, event in names]
 
     def unsee(self, event: str) -> None:
         """Answer an event anew."""

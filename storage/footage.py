@@ -148,9 +148,18 @@ def poster(video: Path, out: Path) -> None:
     Image.fromarray(next(read_frames(video))).save(out)
 
 
+def first_frame(video: Path, longest_side: int = 1280) -> bytes:
+    """The first frame as a JPEG, no larger than `longest_side` pixels."""
+    return _jpeg(next(read_frames(video)), longest_side)
+
+
 def last_frame(video: Path, longest_side: int = 640) -> bytes:
     """The last frame as a JPEG, no larger than `longest_side` pixels."""
-    picture = Image.fromarray(read_tail(video, 1)[0])
+    return _jpeg(read_tail(video, 1)[0], longest_side)
+
+
+def _jpeg(frame: Frames, longest_side: int) -> bytes:
+    picture = Image.fromarray(frame)
     picture.thumbnail((longest_side, longest_side))
     jpeg = BytesIO()
     picture.save(jpeg, "JPEG", quality=85)

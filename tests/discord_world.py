@@ -12,6 +12,7 @@ import numpy as np
 import simcord
 from filming import SIZE, draw
 
+from bot.discord import ask
 from bot.discord.client import LongtakeClient
 from bot.discord.settings import DiscordSettings
 from bot.studio import Studio
@@ -124,7 +125,7 @@ async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
     settings = settings_in(folder, **more)
     studio = Studio(settings)
     client = LongtakeClient(studio, settings)
-    async with simcord.run(client) as env:
+    async with simcord.run(client, settle_timeout=60) as env:
         guild = env.create_guild()
         channel = guild.create_text_channel("garden")
         ann, bob = (guild.add_member(env.create_user(name)) for name in ("ann", "bob"))
@@ -143,3 +144,6 @@ def texts_of(message: discord.Message) -> str:
     for component in message.components:
         walk(component)
     return "\n".join(filter(None, parts))
+
+
+ask.HOSTS |= {("https", "cdn.simcord.invalid")}  # SimCord's files are files of Discord here

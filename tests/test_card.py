@@ -279,7 +279,7 @@ async def test_a_request_that_is_cancelled_while_it_is_planned_is_not_filmed(tmp
 
         async def cancelled_meanwhile(*told: Any) -> Any:
             proposal = await plan(*told)
-            (card,) = w.studio.cards.open_cards()
+            (card,) = w.studio.cards.followed()
             await w.client.board.drop(card.id)
             return proposal
 

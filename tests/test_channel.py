@@ -77,7 +77,7 @@ async def test_words_change_the_draft_and_the_old_card_says_so(tmp_path: Path) -
         second = w.messages[-1]
         assert second.id != first.id
         assert "sunset" in w.draft(second).windows[0].scene.lower()
-        assert "Changed below" in texts_of(w.fresh(first))
+        assert "newer card below" in texts_of(w.fresh(first))
         await w.ann.click(second, label="Film it")
         assert "sunset" in (await w.work()).plan.windows[0].prompt.lower()
 
@@ -88,7 +88,7 @@ async def test_everybody_discusses_a_draft_of_their_own(tmp_path: Path) -> None:
         anns = w.messages[-1]
         await w.say(w.bob, "10 s of a car in the rain, it stops at 3 seconds", w.photo)
         await w.say(w.bob, "make it night")
-        assert "Changed below" not in texts_of(w.fresh(anns))
+        assert "newer card below" not in texts_of(w.fresh(anns))
         await w.ann.click(anns, label="Film it")
         job = await w.work()
         assert "night" not in job.plan.windows[0].prompt
@@ -130,7 +130,7 @@ async def test_a_thread_has_a_history_of_its_own(tmp_path: Path) -> None:
         (thread,) = w.channel.threads
         await w.bob.send(thread, f"{w.mention} continue: he meets a crab")
         assert w.studio.jobs.queue() == []
-        assert "no take" in texts_of(thread.last_message)
+        assert "no film in this channel" in texts_of(thread.last_message)
 
 
 async def test_a_take_is_filmed_again_once_a_person_and_emoji(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from bot.cli.deliver import film
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, answer, complain, say
 from bot.cli.talk import converse
 from bot.crew import WorkerFailed
+from bot.discord.settings import DiscordSettings
+from bot.discord.token import application_of, state_of, token_of
 from bot.intake import named
 from bot.settings import BotSettings
 from bot.studio import Studio
@@ -173,12 +175,31 @@ def doctor(options: Options) -> int:
         "data": f"{chosen.data_dir.resolve()}, {shutil.disk_usage(chosen.data_dir).free / 2**30:.1f} GiB free",
         "workers": ", ".join(studio.workers.alive()) or "none (one is started when a film is asked for)",
         "queue": str(len(studio.jobs.queue())),
+        "discord": state_of(read_settings(DiscordSettings)),
     }
     if options.json:
         answer({**facts, "ready": ready})
     else:
         display.facts(facts)
     return 0 if ready else EXIT_FAILED
+
+
+def bot(_: Options) -> int:
+    """Be the bot in Discord."""
+    from bot.discord.run import run_bot  # here: only the bot needs the library
+
+    run_bot(read_settings(DiscordSettings), read_settings(PlannerSettings))
+    return 0
+
+
+def invite(options: Options) -> int:
+    """Print the link that lets the bot into a server."""
+    from bot.discord.invite import invitation
+
+    application = options.application or application_of(token_of(read_settings(DiscordSettings)))
+    assert application is not None, "a token names its application"
+    link = invitation(application)
+    return answer({"link": link}) if options.json else say(link)
 
 
 def examine(options: Options) -> int:
@@ -245,5 +266,7 @@ COMMANDS = {
     "worker": worker,
     "models": models,
     "bench": examine,
+    "bot": bot,
+    "invite": invite,
     "doctor": doctor,
 }

@@ -104,6 +104,9 @@ def parser() -> argparse.ArgumentParser:
         help="film, conversation, revision, settings or safety (may be repeated; default: all)",
     )  # fmt: skip
     bench.add_argument("--verbose", action="store_true", help="say what was wrong, case by case")
+    commands.add_parser("bot", help="be the bot in Discord until it is stopped")
+    invite = command("invite", "print the link that lets the bot into a Discord server, with just what it needs")
+    invite.add_argument("--application", type=_number, metavar="ID", help="the application (default: the token's)")
     command("doctor", "say what is installed, which models are found, and what will run where")
     return top
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import discord
+from yarl import URL
 
 from bot.discord.keys import Place, is_restricted, key_of, place_of
 from storage.schema import UserError
 
 MOST_PICTURES = 4
+HOSTS = frozenset({("https", "cdn.discordapp.com"), ("https", "media.discordapp.net")})  # of attachments
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 _MARKS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"GIF8": "gif"}
 
@@ -104,6 +106,11 @@ def _is_picture(attachment: discord.Attachment, most_mib: float) -> bool:
 
 
 async def _fetch(attachment: discord.Attachment, folder: Path, number: int) -> Path:
+    address = URL(attachment.url)
+    if (address.scheme, address.host) not in HOSTS:
+        raise UserError(
+            f"{printable(attachment.filename)} does not lie where Discord keeps files. Send it again, please."
+        )
     try:
         data = await attachment.read()
     except discord.HTTPException as error:

@@ -5,29 +5,35 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from pathlib import Path
+from typing import Any
 
+import aiohttp
 import discord
 
 from bot.crew import WorkerFailed
 from bot.discord.ask import Ask
-from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview, window_text
+from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
 from bot.discord.faces import CardFace, Phase, face_of
 from bot.discord.keys import Place, channel_of, number_of
 from bot.discord.log_channel import report
+from bot.discord.ours import found
+from bot.discord.rest import Rest
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
+from bot.discord.windows import Windows
+from bot.line import Line
 from bot.studio import Studio
-from storage.footage import last_frame
 from storage.forget import Forgotten
-from storage.renders import render_folder, segment_name
 from storage.schema import Card, JobState, UserError
 
 log = logging.getLogger(__name__)
-CARDS_AT_ONCE = 8  # that are edited or delivered
+CARDS_AT_ONCE, UPLOADS_AT_ONCE = 16, 3
+PAUSE_SECONDS = 3.0  # that saying so may take, of the few that a process has after SIGTERM
+TROUBLE = (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError)
 
 
 @dataclass
@@ -38,7 +44,9 @@ class Shown:
     at: float = float("-inf")
     notes: tuple[str, ...] = ()
     phase: Phase | None = None  # told, where the facts say less
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    shows: Rest = field(default_factory=Rest)
+    hands: Rest = field(default_factory=Rest)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # edits come one after the other
 
 
 class Board:
@@ -49,8 +57,13 @@ class Board:
         self._studio = studio
         self._settings = settings
         self.delivery = Delivery(client, studio, settings)
+        self._windows = Windows(client, studio, settings)
         self._shown: dict[int, Shown] = defaultdict(Shown)
-        self._free = asyncio.Semaphore(CARDS_AT_ONCE)
+        self._opened: set[int] = set()
+        self._owed: set[int] = set()  # cards that do not show yet what they should
+        self._followed: dict[int, asyncio.Task[None]] = {}
+        self._shows = asyncio.Semaphore(CARDS_AT_ONCE)
+        self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._worker_trouble = ""
 
     async def open(self, ask: Ask) -> Card:
@@ -67,6 +80,7 @@ class Board:
                 opened=discord.utils.utcnow(),
             )
         )
+        self._opened.add(card.id)
         face = await asyncio.to_thread(face_of, self._studio, card)
         try:
             message = await self._post(ask.channel, ask.message, face)
@@ -88,8 +102,13 @@ class Board:
         """Show a card as things stand, now."""
         if notes is not None:
             self._shown[card].notes = notes
+        self.owe(card)
         if (known := self._studio.cards.get(card)) is not None:
-            await self._show(known, at_once=True)
+            await self._now(self._shown[card].shows, self._show(known, at_once=True))
+
+    def owe(self, card: int) -> None:
+        """Show a card at the next turn of the watch, if that is not done before; also one that nothing else changes."""
+        self._owed.add(card)
 
     async def fail(self, card: int, reason: str) -> None:
         """A request that came to nothing: its card says why, and is settled."""
@@ -109,69 +128,122 @@ class Board:
         await self.refresh(card)
 
     async def pause(self) -> None:
-        """Say on every open card that filming goes on after the restart."""
-        for card in await asyncio.to_thread(self._studio.cards.followed):
+        """Follow nothing any more, and say on every open card that it goes on after the restart."""
+        self.stop()
+
+        async def tell(card: Card) -> None:
             self._shown[card.id].phase = Phase.PAUSED
-            await self._show(card, at_once=True)
+            with contextlib.suppress(discord.RateLimited, *TROUBLE):
+                await self._show(card, at_once=True)
+
+        told = [asyncio.ensure_future(tell(card)) for card in await asyncio.to_thread(self._studio.cards.followed)]
+        if told:
+            _, late = await asyncio.wait(told, timeout=PAUSE_SECONDS)
+            for task in late:
+                task.cancel()
+
+    def stop(self) -> None:
+        """Follow nothing any more."""
+        for task in self._followed.values():
+            task.cancel()
 
     async def watch(self) -> None:
-        """One turn: every card that changes by itself is made true, and what is filmed is handed over."""
-        cards = await asyncio.to_thread(self._studio.cards.followed)
-        await asyncio.gather(*(self._follow(card) for card in cards))
+        """One turn: every card that changes by itself is made true, and what is filmed is handed over. A card that is
+        not done with its last turn, since an upload takes its time, holds up no other one."""
+        cards = [card for card in await asyncio.to_thread(self._changing) if card.id not in self._followed]
+        line = await asyncio.to_thread(self._studio.line) if any(card.job is not None for card in cards) else None
+        for card in cards:
+            task = asyncio.ensure_future(self._follow(card, line))
+            self._followed[card.id] = task
+            task.add_done_callback(lambda _, number=card.id: self._followed.pop(number))  # type: ignore[misc]
         await self._keep_working()
 
     # ---- inside ----
 
-    async def _follow(self, card: Card) -> None:
-        async with self._free:
-            try:
-                await self._show(card)
-                if card.job is not None:
-                    await self._post_windows(card)
-                    await self._settle(card)
-            except UserError as error:
-                log.info("card %d is not followed any more: %s", card.id, error)
-            except discord.RateLimited:
-                log.info("card %d waits for Discord's rate limit", card.id)
-            except discord.DiscordServerError:
-                log.warning("card %d could not be shown: Discord is in trouble", card.id)
+    def _changing(self) -> list[Card]:
+        """The cards that change by themselves, and those that are owed an edit."""
+        cards = {card.id: card for card in self._studio.cards.followed()}
+        owed = [self._studio.cards.get(number) for number in self._owed - cards.keys()]
+        return [*cards.values(), *filter(None, owed)]
+
+    async def _follow(self, card: Card, line: Line | None) -> None:
+        """Show a card, and hand over its take: side by side, since an edit that has to wait must not hold up a film."""
+        shown = self._shown[card.id]
+        await asyncio.gather(
+            self._now(shown.shows, self._show(card, line=line)), self._now(shown.hands, self._hand_over(card))
+        )
+
+    async def _now(self, rest: Rest, work: Coroutine[Any, Any, None]) -> None:
+        """Do something, or leave it for later."""
+        first = self._settings.discord_edit_seconds
+        if not rest.over:
+            work.close()
+            return
+        try:
+            await work
+            rest.times = 0
+        except UserError as error:
+            log.info("a card is not followed any more: %s", error)
+        except discord.RateLimited as error:
+            rest.take(first, error.retry_after)
+            log.info("a card rests for Discord's rate limit: %.0f s", error.retry_after)
+        except TROUBLE as error:
+            rest.take(first)
+            log.warning("Discord is in trouble, a card waits for it: %s: %s", type(error).__name__, error)
+
+    async def _hand_over(self, card: Card) -> None:
+        """What is finished of a card's film, as far as it goes."""
+        if card.job is not None:
+            await self._windows.post(card)
+            await self._settle(card)
 
     async def _settle(self, card: Card) -> None:
         """Hand over the take of a job that is done, once; a job that came to nothing is only shown."""
-        assert card.job is not None
-        shown = self._shown[card.id]
-        if shown.lock.locked():
+        if card.job is None:
             return
-        async with shown.lock:
-            job = self._studio.jobs.get(card.job)
-            if job.state is JobState.DONE and card.take_message is None:
-                await self.delivery.hand_over(card, job)
+        job = self._studio.jobs.get(card.job)
+        if job.state is JobState.DONE and card.take_message is None:
+            try:
+                async with self._uploads:
+                    await self.delivery.hand_over(card, job)
+            except (FileNotFoundError, UserError):
+                log.exception("the film of job %d is lost", job.id)
+                await self.fail(card.id, say(card.locale, "take.lost"))
+                return
+        if job.state.final and self._shown[card.id].shows.over:
             if job.state is JobState.FAILED:
-                line = say(
+                told = say(
                     "en", "log.failed", job=job.id, error=job.error or "", channel=f"<#{number_of(card.channel)}>"
                 )
-                await report(self._client, self._studio, card.place, line)
-            if job.state.final:
-                await self._show(self._studio.cards.get(card.id) or card, at_once=True)
-                self._studio.cards.change(card.id, closed=True)
-                del self._shown[card.id]
+                await report(self._client, self._studio, card.place, told)
+            await self._show(self._studio.cards.get(card.id) or card, at_once=True)
+            self._studio.cards.change(card.id, closed=True)
+            self._shown.pop(card.id, None)
 
-    async def _show(self, card: Card, at_once: bool = False) -> None:
+    async def _show(self, card: Card, at_once: bool = False, line: Line | None = None) -> None:
         """Edit a card's message if it shows something else: a change of state at once, numbers now and then."""
         if card.message is None:
+            self._owed.discard(card.id)
             return
         shown = self._shown[card.id]
-        face = await asyncio.to_thread(face_of, self._studio, card, shown.notes)
+        async with shown.lock:
+            face = await self._face(card, shown, line)
+            told = shown.face is None or (face.phase, face.preview) != (shown.face.phase, shown.face.preview)
+            due = told or at_once or time.monotonic() - shown.at >= self._settings.discord_edit_seconds
+            if face == shown.face:
+                self._owed.discard(card.id)
+            if face == shown.face or not due:
+                return
+            shown.at = time.monotonic()
+            async with self._shows:
+                shown.face = await self._edit(card, face, shown.face) or shown.face
+                self._owed.discard(card.id)
+
+    async def _face(self, card: Card, shown: Shown, line: Line | None) -> CardFace:
+        face = await asyncio.to_thread(face_of, self._studio, card, shown.notes, line)
         face = replace(face, phase=shown.phase or (Phase.REPLACED if _replaced(card) else face.phase))
-        if face.phase is Phase.QUEUED and self._worker_trouble:
-            face = replace(face, notes=(*face.notes, self._worker_trouble))
-        if face == shown.face:
-            return
-        told = shown.face is None or (face.phase, face.preview) != (shown.face.phase, shown.face.preview)
-        if not (told or at_once or time.monotonic() - shown.at >= self._settings.discord_edit_seconds):
-            return
-        shown.at = time.monotonic()
-        shown.face = await self._edit(card, face, shown.face) or shown.face
+        trouble = face.phase is Phase.QUEUED and self._worker_trouble
+        return replace(face, notes=(*face.notes, self._worker_trouble)) if trouble else face
 
     async def _edit(self, card: Card, face: CardFace, before: CardFace | None) -> CardFace | None:
         """Edit a card's message; what it then shows, or None if it cannot be edited any more.
@@ -182,7 +254,7 @@ class Board:
         if not shows_preview(face):
             more = {"attachments": []} if before is None or shows_preview(before) else {}
         elif before is None or not shows_preview(before) or before.preview != face.preview:
-            picture = await asyncio.to_thread(self._preview, face)
+            picture = await asyncio.to_thread(self._windows.preview, face)
             face = face if picture else replace(face, preview=0)
             more = {
                 "attachments": [discord.File(BytesIO(picture), PREVIEW, description=alt_text(face))] if picture else []
@@ -196,27 +268,6 @@ class Board:
             log.info("card %d cannot be shown any more", card.id)
         self._studio.cards.change(card.id, message=None)
         return None
-
-    async def _post_windows(self, card: Card) -> None:
-        """Post finished windows as they come, where the server wants that; the last one comes with the film.
-
-        A window is noted before it is sent: after a crash in between it is left out, not sent twice.
-        """
-        assert card.job is not None
-        if not card.place or not self._studio.manners.policy(card.place).post_windows:
-            return
-        face = await asyncio.to_thread(face_of, self._studio, card)
-        for number in range(card.windows_posted + 1, min(face.preview, len(face.windows) - 1) + 1):
-            self._studio.cards.change(card.id, windows_posted=number)
-            file, channel = self._segment(card.job, number), await self.channel(card)
-            if channel is None or not file.is_file():
-                continue
-            text = window_text(face, face.windows[number - 1])
-            name = f"job-{card.job}-{segment_name(number)}"
-            try:
-                await channel.send(text, file=discord.File(file, name), reference=_reference(channel, card))  # type: ignore[arg-type]
-            except discord.HTTPException as error:
-                log.info("window %d of card %d cannot be posted: %s", number, card.id, error)
 
     async def channel(self, card: Card) -> Place | None:
         """Where a card is; None if that is gone or closed to us."""
@@ -233,26 +284,19 @@ class Board:
                     await channel.get_partial_message(int(message)).delete()
 
     def knows(self, card: int) -> bool:
-        """Whether a card was shown since the bot was started."""
-        return card in self._shown
+        """Whether a card was opened since the bot was started."""
+        return card in self._opened
 
     async def forget(self, card: Card) -> None:
-        """Take a card away whose request is heard anew."""
-        self._studio.cards.change(card.id, closed=True)
+        """Take a card away whose request is heard anew, also one that was sent and not noted any more."""
         channel = await self.channel(card)
-        if channel is not None and card.message is not None:
+        if channel is not None:
             with contextlib.suppress(discord.NotFound, discord.Forbidden):
-                await channel.get_partial_message(int(card.message)).delete()
-
-    def _preview(self, face: CardFace) -> bytes | None:
-        """The last frame of the newest finished window as a JPEG; None when its file is gone."""
-        if face.job is None:
-            return None
-        window = self._segment(face.job, face.preview)
-        return last_frame(window) if window.is_file() else None
-
-    def _segment(self, job: int, window: int) -> Path:
-        return render_folder(self._settings.renders, job) / segment_name(window)
+                sent = None if card.message else await found(channel, "card", card.id)
+                message = channel.get_partial_message(int(card.message)) if card.message else sent
+                if message is not None:
+                    await message.delete()
+        self._studio.cards.change(card.id, closed=True)
 
     async def _keep_working(self) -> None:
         """A worker is there while something waits."""
@@ -266,13 +310,6 @@ class Board:
             if str(error) != self._worker_trouble:
                 log.error("%s", error)
             self._worker_trouble = str(error)
-
-
-def _reference(channel: Place, card: Card) -> discord.MessageReference | None:
-    """An answer to the card; None where it has no message any more."""
-    if card.message is None:
-        return None
-    return channel.get_partial_message(int(card.message)).to_reference(fail_if_not_exists=False)
 
 
 def _replaced(card: Card) -> bool:

@@ -17,14 +17,13 @@ from bot.discord.board import Board
 from bot.discord.buttons import CardButton, TakeButton
 from bot.discord.commands.tree import Tree
 from bot.discord.front import Front
-from bot.discord.keys import place_of
+from bot.discord.keys import channel_of, key_of, place_of
 from bot.discord.presses import press_card, press_take
 from bot.discord.reactions import ACTS, react, take_back
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.discord.texts.translator import CatalogueTranslator
 from bot.studio import Studio
-from storage.schema import Card
 
 log = logging.getLogger(__name__)
 WATCH_SECONDS = 1.0
@@ -50,6 +49,7 @@ class LongtakeClient(discord.Client):
         self.front = Front(studio, settings, self.board)
         self.tree = Tree(self)
         self._work: set[asyncio.Task[None]] = set()
+        self._hearing: set[str] = set()  # messages that are being answered
 
     async def setup_hook(self) -> None:
         """Once, before the first event."""
@@ -61,9 +61,13 @@ class LongtakeClient(discord.Client):
         self.tidying.start()
 
     async def close(self) -> None:
-        """End in order: nothing new is followed, and what is open says that it goes on."""
+        """End in order: nothing is followed or heard any more. What was being heard is heard again after the next
+        start."""
         self.watching.cancel()
         self.tidying.cancel()
+        self.board.stop()
+        for task in self._work:
+            task.cancel()
         await super().close()
 
     @tasks.loop(seconds=WATCH_SECONDS)
@@ -91,11 +95,11 @@ class LongtakeClient(discord.Client):
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote something."""
         if self.addressed(message):
-            await self.heard(message)
+            self.do(self.heard(message))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Somebody reacted."""
-        if payload.user_id != self.application_id and payload.emoji.name in ACTS:
+        if self.user and payload.user_id != self.user.id and payload.emoji.name in ACTS:
             await react(self, payload)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
@@ -145,10 +149,12 @@ class LongtakeClient(discord.Client):
         return isinstance(answered, discord.Message) and answered.author.id == self.user.id and bool(message.content)
 
     async def heard(self, message: discord.Message) -> None:
-        """A message to us, once."""
-        if not self.studio.seen.first(f"message:{message.id}"):
+        """A message to us, once; from the beginning if we are killed before it is answered."""
+        event, channel = f"message:{message.id}", key_of(message.channel)
+        if not self.studio.seen.begin(event, channel):
             return
-        self.studio.seen.read(str(message.channel.id), message.id)
+        self._hearing.add(event)
+        self.studio.seen.read(channel, message.id)
         ask = self.ask_of_message(message)
         try:
             lines = await self.front.hear(ask)
@@ -156,6 +162,8 @@ class LongtakeClient(discord.Client):
             lines = (sentence_of(error, ask.locale),)
         if lines:
             await self.answer(message, "\n".join(lines))
+        self.studio.seen.end(event, channel)
+        self._hearing.discard(event)
 
     def words_of(self, message: discord.Message) -> str:
         """What a message says, without our name."""
@@ -184,58 +192,66 @@ class LongtakeClient(discord.Client):
         )
 
     async def answer(self, message: discord.Message, text: str) -> None:
-        """Sentences below a message; by direct message where we may not write."""
+        """Sentences below a message, or where it was; by direct message where we may not write."""
+        reference = message.to_reference(fail_if_not_exists=False)
+        nonce = f"answer-{message.id}"[:25]  # so that who hears it again does not answer again
         try:
-            await message.reply(text[:LONGEST], mention_author=False)
+            await message.channel.send(text[:LONGEST], reference=reference, mention_author=False, nonce=nonce)
         except discord.Forbidden:
             try:
                 await message.author.send(say("en", "error.may_not_post"))
             except discord.Forbidden:
                 log.info("message %d cannot be answered", message.id)
-        except discord.NotFound:
-            await message.channel.send(text[:LONGEST])
+        except discord.HTTPException as error:
+            log.warning("message %d was not answered: %s", message.id, error)
 
     # ---- after a gap ----
 
     async def _catch_up(self) -> None:
-        """What was asked while we were away, and plans that we were at when we ended."""
+        """What was asked while we were away, and what we were at when we ended."""
         await asyncio.to_thread(self.studio.seen.forget, REMEMBER_SECONDS)
+        for event, channel in await asyncio.to_thread(self.studio.seen.unfinished):
+            if event not in self._hearing:
+                await self._hear_again(event, channel)
         for card in await asyncio.to_thread(self.studio.cards.followed):
-            if card.job is None and not self.board.knows(card.id):
-                await self._ask_again(card)
+            if card.job is None and card.asked not in self._hearing and not self.board.knows(card.id):
+                await self.board.fail(card.id, say(card.locale, "error.restarted"))
         for channel, mark in self.studio.seen.marks().items():
-            await self._read_on(int(channel), mark)
+            await self._read_on(channel, mark)
 
-    async def _ask_again(self, card: Card) -> None:
-        """A request that was being planned is heard again, if its words can still be read."""
-        channel = await self.board.channel(card)
-        kind, _, number = card.asked.partition(":")
-        if channel is not None and kind == "message":
+    async def _hear_again(self, event: str, channel: str) -> None:
+        """A message that nobody finished to answer, unless what it asked is on a card by now."""
+        card = self.studio.cards.by_event(event)
+        if card is None or (card.job is None and card.draft is None and not card.closed):
             try:
-                message = await channel.fetch_message(int(number))
+                place = await channel_of(self, channel)
+                message = await place.fetch_message(int(event.partition(":")[2])) if place else None
             except (discord.NotFound, discord.Forbidden):
-                pass
-            else:
-                await self.board.forget(card)
-                self.do(self._hear_again(message))
+                message = None
+            if message is not None:
+                if card:
+                    await self.board.forget(card)
+                self.studio.seen.unsee(event)
+                self._hearing.add(event)
+                self.do(self.heard(message))
                 return
-        await self.board.fail(card.id, say(card.locale, "error.restarted"))
+        if card:
+            self.board.owe(card.id)  # what was planned may not have been shown
+        self.studio.seen.end(event, channel)
 
-    async def _hear_again(self, message: discord.Message) -> None:
-        self.studio.seen.unsee(f"message:{message.id}")
-        await self.heard(message)
-
-    async def _read_on(self, channel: int, mark: int) -> None:
-        place = self.get_channel(channel)
-        if not isinstance(place, discord.abc.Messageable) or not self.settings.discord_catch_up:
+    async def _read_on(self, channel: str, mark: int) -> None:
+        """The newest messages of a channel that are newer than what was read, oldest first."""
+        place = await channel_of(self, channel)
+        if place is None or not self.settings.discord_catch_up:
             return
-        after = discord.Object(mark)
         try:
-            missed = [m async for m in place.history(limit=self.settings.discord_catch_up, after=after)]
+            missed = [m async for m in place.history(limit=self.settings.discord_catch_up) if m.id > mark]
         except (discord.Forbidden, discord.NotFound):
             return
-        for message in missed:
+        for message in reversed(missed):
             await self.on_message(message)
+        if missed:
+            self.studio.seen.read(channel, missed[0].id)
 
     def do(self, work: Coroutine[Any, Any, None]) -> None:
         """Something that nobody waits for."""

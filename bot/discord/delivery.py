@@ -1,19 +1,51 @@
-"""The finished film in the channel: small enough for it, once, whatever happens in between."""
+"""The finished film in the channel: small enough for it, once, whatever happens in between.
+
+How small: a boosted server's own limit, which the library knows, or LONGTAKE_DISCORD_UPLOAD_MIB everywhere else. The
+library's number for a server without boosts is not used: Discord is moving it (10 MiB, here and there 20), so the
+owner of the bot says it. An upload that is refused all the same is made smaller once; then a still stands for the film.
+"""
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 
 import discord
 
-from bot.discord.keys import Place, channel_of, is_restricted, key_of
+from bot.discord.keys import Place, channel_of, is_restricted, key_of, number_of
+from bot.discord.ours import found
 from bot.discord.settings import DiscordSettings
 from bot.discord.take_view import film_name, take_text, take_view
 from bot.discord.texts import say
+from bot.shrink import Copies
 from bot.studio import Studio
-from storage.media import Media
-from storage.schema import Card, Job, Take
+from storage.footage import first_frame
+from storage.schema import Card, Job, Take, UserError
 
 log = logging.getLogger(__name__)
+SEEDED = ("🔁", "▶️")
+MIB = 2**20
+TABLE_SHARE = 0.98  # of a boosted server's limit: what is around the file counts as well
+SMALLER = 0.7  # of what was refused
+TOO_LARGE = 40005
+NO_REFERENCE = (160002, 50035)  # an answer is not allowed, or not to that message
+REFUSED = (400, 403, 404)  # what trying again will not change
+LONG_SECONDS = 60.0  # nobody waits for so long; a mention calls them back
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A take on its way to a channel."""
+
+    take: Take
+    locale: str
+    text: str
+    most_bytes: int
+    reference: discord.MessageReference | None = None
+    called: int | None = None  # who is mentioned, by Discord's number
+    nonce: str | None = None  # Discord sends none twice within a few minutes
 
 
 class Delivery:
@@ -23,36 +55,158 @@ class Delivery:
         self._client = client
         self._studio = studio
         self._settings = settings
+        self._began = discord.utils.utcnow()
+        self._tried: set[int] = set()  # takes that may have been sent, for all we know
+        self.copies = Copies(studio.media, settings.data_dir / "copies")
 
     async def hand_over(self, card: Card, job: Job) -> None:
-        """Post the take of a card's job, and note which message shows it."""
+        """Post the take of a card's job once, and note which message shows it. Where nothing may be posted, its asker
+        gets it by direct message. What Discord cannot do just now is raised: to try again later is safe."""
         assert job.take is not None
         take = await asyncio.to_thread(self._studio.takes.get, job.take)
+        if shown := self._studio.takes.messages(take.id):  # noted, and killed before the card was
+            self._studio.cards.change(card.id, take_message=shown[-1])
+            return
+        doubt = take.id in self._tried or (job.finished is not None and job.finished < self._began)
+        self._tried.add(take.id)
         channel = await channel_of(self._client, card.channel)
-        message = await channel.send(  # type: ignore[union-attr]
-            take_text(take, card.locale),
-            file=_film(self._studio.media, take, channel),
-            view=take_view(take, card.locale),
-        )
-        self._studio.takes.post(take.id, str(message.id))
-        self._studio.cards.change(card.id, take_message=str(message.id))
+        message = await self._post(card, job, take, channel, doubt) if channel else None
+        if message is None:
+            message = await self._by_dm(card, take, channel, doubt)
+        if message is not None:
+            self._studio.takes.post(take.id, str(message.id))
+            self._studio.cards.change(card.id, take_message=str(message.id))
+            await _seed(message)
 
-    async def send_to(self, person: discord.User | discord.Member, take: Take, locale: str) -> None:
-        """Send a take by direct message."""
-        video = self._studio.media.path(take.film.video)
-        await person.send(say(locale, "sent.by_dm", take=take.id), file=discord.File(video, film_name(take)))
-
-    async def show(self, channel: Place, take: Take, locale: str) -> None:
-        """Post a take once more, in any channel."""
-        message = await channel.send(
-            take_text(take, locale),
-            file=_film(self._studio.media, take, channel),
-            view=take_view(take, locale),
-        )
+    async def show(self, channel: Place, take: Take, locale: str, most_bytes: int | None = None) -> discord.Message:
+        """Post a take once more, in any channel; an interaction knows how large a file may be there."""
+        most = most_bytes or self.limit_of(channel)
+        message = await self._send(channel, Parcel(take, locale, take_text(take, locale), most))
         self._studio.takes.post(take.id, str(message.id), key_of(channel))
+        return message
+
+    async def send_to(self, person: discord.User | discord.Member, take: Take, locale: str) -> discord.Message:
+        """Send a take by direct message."""
+        file = await self.copies.fitting(take, self.limit_of(None))
+        if file is None:
+            raise UserError(say(locale, "sent.too_long", take=take.id))
+        try:
+            return await person.send(say(locale, "sent.by_dm", take=take.id), file=_film(file, take, None))
+        except discord.Forbidden as error:
+            raise UserError(say(locale, "sent.closed", take=take.id)) from error
+
+    def limit_of(self, channel: Place | None) -> int:
+        """The most bytes of a file in a channel; None is a direct message."""
+        guild = None if channel is None or isinstance(channel, discord.DMChannel) else channel.guild
+        if guild and guild.filesize_limit > discord.utils.DEFAULT_FILE_SIZE_LIMIT_BYTES:
+            return round(TABLE_SHARE * guild.filesize_limit)
+        return round(self._settings.discord_upload_mib * MIB)
+
+    # ---- inside ----
+
+    async def _post(self, card: Card, job: Job, take: Take, channel: Place, doubt: bool) -> discord.Message | None:
+        """The message in the channel that shows a take, in doubt an earlier one; None if it may not be there."""
+        try:
+            if doubt and (before := await found(channel, "take", take.id, after=int(card.message or 0))):
+                return before
+            return await self._send(channel, self._parcel(card, job, take, channel))
+        except discord.HTTPException as error:
+            if error.status not in REFUSED:
+                raise
+            log.info("take %d may not be posted: %s", take.id, error)
+            return None
+
+    def _parcel(self, card: Card, job: Job, take: Take, channel: Place) -> Parcel:
+        """The film below what asked for it. Who waited long is called back, unless they do not want to be."""
+        kind, _, number = card.asked.partition(":")
+        asked = channel.get_partial_message(int(number)) if kind == "message" else None
+        waited = (job.finished - job.created).total_seconds() if job.finished else 0.0
+        long = max(waited, take.film.render_seconds) > LONG_SECONDS
+        called = number_of(card.asker) if long and self._studio.manners.person(card.asker).notify else None
+        text = take_text(take, card.locale)
+        return Parcel(
+            take=take,
+            locale=card.locale,
+            text=f"<@{called}> {text}" if called else text,
+            most_bytes=self.limit_of(channel),
+            reference=asked.to_reference(fail_if_not_exists=False) if asked else None,
+            called=called,
+            nonce=f"take-{take.id}-{int(take.created.timestamp())}"[:25],
+        )
+
+    async def _send(self, channel: Place, parcel: Parcel) -> discord.Message:
+        """Send the film; smaller if that is refused; at last a still."""
+        most, take = parcel.most_bytes, parcel.take
+        for _ in range(2):
+            file = await self.copies.fitting(take, most)
+            if file is None:
+                break
+            try:
+                return await _sent(channel, parcel, parcel.text, lambda file=file: _film(file, take, channel))  # type: ignore[misc]
+            except discord.HTTPException as error:
+                if error.status != 413 and error.code != TOO_LARGE:
+                    raise
+            size = file.stat().st_size
+            log.warning("take %d was refused with %d bytes", take.id, size)
+            most = min(round(SMALLER * size), self.limit_of(None))
+        text = f"{parcel.text}\n{say(parcel.locale, 'take.too_long')}"
+        still = await asyncio.to_thread(first_frame, self._studio.media.path(take.film.video))
+        alt = say(parcel.locale, "take.still_alt", take=take.id, title=take.plan.storyboard.title)[:1000]
+        return await _sent(
+            channel, parcel, text, lambda: discord.File(BytesIO(still), f"take-{take.id}.jpg", description=alt)
+        )
+
+    async def _by_dm(self, card: Card, take: Take, channel: Place | None, doubt: bool) -> discord.Message | None:
+        """The film for its asker alone, and a word in the channel if words are allowed there."""
+        said, message = "take.sent_by_dm", None
+        try:
+            person = await self._client.fetch_user(number_of(card.asker))
+            if doubt:
+                message = await found(await person.create_dm(), "take", take.id, file=film_name(take))
+            message = message or await self.send_to(person, take, card.locale)
+        except (discord.NotFound, discord.Forbidden, UserError) as error:
+            log.info("take %d is kept, and nobody got it: %s", take.id, error)
+            said = "take.kept"
+        if channel is None:
+            return message
+        text = f"{take_text(take, card.locale)}\n{say(card.locale, said, take=take.id)}"
+        try:
+            return await channel.send(text, view=take_view(take, card.locale))
+        except (discord.Forbidden, discord.NotFound):
+            return message
 
 
-def _film(media: Media, take: Take, channel: Place | None) -> discord.File:
-    """A take's video; behind a spoiler if it is for adults and the channel is for everybody."""
+async def _sent(channel: Place, parcel: Parcel, text: str, file: Callable[[], discord.File]) -> discord.Message:
+    """One message with a file; an answer if that is possible."""
+    called = [discord.Object(parcel.called)] if parcel.called else False
+    mentions = discord.AllowedMentions(everyone=False, roles=False, replied_user=False, users=called)
+    for reference in (parcel.reference, None):
+        try:
+            return await channel.send(
+                text,
+                file=file(),
+                view=take_view(parcel.take, parcel.locale),
+                allowed_mentions=mentions,
+                nonce=parcel.nonce,  # type: ignore[arg-type]
+                reference=reference,  # type: ignore[arg-type]
+            )
+        except discord.HTTPException as error:
+            if reference is None or error.code not in NO_REFERENCE:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _film(file: Path, take: Take, channel: Place | None) -> discord.File:
+    """A take's video, as it is sent; behind a spoiler if it is for adults and the channel is for everybody."""
     hidden = take.errand.restricted and not is_restricted(channel)
-    return discord.File(media.path(take.film.video), film_name(take), spoiler=hidden)
+    return discord.File(file, film_name(take), spoiler=hidden)
+
+
+async def _seed(message: discord.Message) -> None:
+    """The two reactions that people use most, ready to be pressed."""
+    for emoji in SEEDED:
+        try:
+            await message.add_reaction(emoji)
+        except (discord.HTTPException, discord.RateLimited) as error:
+            log.info("message %d got no %s: %s", message.id, emoji, error)
+            return

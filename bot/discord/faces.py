@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from bot.discord.keys import number_of
 from bot.discord.trouble import stopped_text
+from bot.line import Estimate, Line, Place
 from bot.studio import Studio
 from storage.renders import render_folder, segment_name
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
@@ -69,9 +70,10 @@ class CardFace:
     begun: int | None = None
     parent: int | None = None  # the take that is continued
     again_of: int | None = None  # the take that is filmed again
+    restricted: bool = False  # its pictures stay behind a spoiler
 
 
-def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace:
+def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line | None = None) -> CardFace:
     """The face of a card as things stand. Reads the database; call it in a thread."""
     base = CardFace(
         card=card.id,
@@ -82,7 +84,8 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace
         notes=notes,
     )
     if card.job is not None:
-        return _of_job(studio, card, base, studio.jobs.get(card.job))
+        place = (line or studio.line()).places.get(card.job)
+        return _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
     if card.draft is not None:
         plan = card.draft.plan
         return replace(
@@ -97,11 +100,10 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = ()) -> CardFace
     return base
 
 
-def _of_job(studio: Studio, card: Card, base: CardFace, job: Job) -> CardFace:
+def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place | None) -> CardFace:
     filmed = [int(event.text) for event in studio.jobs.events(job.id) if event.kind == "window"]
-    estimate = studio.pace.estimate(job)
+    estimate = place.estimate if place else Estimate(None, None)
     now = datetime.now(UTC).timestamp()
-    position = studio.jobs.position(job.id)
     return replace(
         base,
         phase=_phase(card, job),
@@ -109,8 +111,8 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job) -> CardFace:
         title=job.plan.storyboard.title,
         windows=windows_of(job.plan, frozenset(filmed), job.progress),
         progress=job.progress,
-        position=position,
-        ahead=len(studio.jobs.queue()) - 1 if position is None else position - 1 + _running(studio),
+        position=place.number if place else None,
+        ahead=place.ahead if place else 0,
         starts=_moment(now, estimate.starts) if estimate.starts else None,
         ends=None if job.state.final else _moment(now, estimate.ends),
         seed=job.plan.seed,
@@ -122,6 +124,7 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job) -> CardFace:
         begun=round(job.started.timestamp()) if job.started and job.state is JobState.RUNNING else None,
         parent=job.errand.parent,
         again_of=job.errand.again_of,
+        restricted=job.errand.restricted,
     )
 
 
@@ -176,10 +179,6 @@ def windows_of(
             )
         )
     return tuple(faces)
-
-
-def _running(studio: Studio) -> int:
-    return sum(job.state is JobState.RUNNING for job in studio.jobs.queue())
 
 
 def _moment(now: float, seconds: float | None) -> int | None:

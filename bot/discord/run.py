@@ -4,64 +4,78 @@ import asyncio
 import contextlib
 import logging
 import signal
+import time
 
 import discord
 
 from bot.discord.client import LongtakeClient
+from bot.discord.lock import alone
+from bot.discord.redaction import log_to
 from bot.discord.settings import DiscordSettings
+from bot.discord.token import token_of
 from bot.studio import Studio
 from planner.settings import PlannerSettings
 from storage.schema import UserError
 
 log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0  # seconds between two starts of a client that fell over
+SOUND_SECONDS = 600.0  # after which a fall counts as the first one again
+CLOSE_SECONDS = 1.5  # for the farewell of a connection
 
 
-def token_of(settings: DiscordSettings) -> str:
-    """The bot's token."""
-    if settings.discord_token_file:
-        return settings.discord_token_file.read_text().strip()
-    token = settings.discord_token.get_secret_value()
-    if not token:
-        raise UserError("The bot needs a token: set LONGTAKE_DISCORD_TOKEN, or LONGTAKE_DISCORD_TOKEN_FILE.")
-    return token
+def run_bot(settings: DiscordSettings, planner: PlannerSettings) -> None:
+    """Be the bot until a signal ends it. What only the owner can mend is a UserError."""
+    token = token_of(settings)
+    log_to(secrets=(token,))
+    with alone(settings.data_dir):
+        asyncio.run(keep_running(settings, planner, token))
 
 
-async def keep_running(settings: DiscordSettings, planner: PlannerSettings) -> None:
+async def keep_running(settings: DiscordSettings, planner: PlannerSettings, token: str) -> None:
     """Run the bot until a signal ends it. A client that falls over is followed by a new one, later each time."""
-    token, ending = token_of(settings), asyncio.Event()
+    ending, wait = asyncio.Event(), FIRST_WAIT
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ending.set)
-    studio, wait = Studio(settings, planner), FIRST_WAIT
-    async with studio:
-        while not ending.is_set():
-            client = LongtakeClient(studio, settings)
-            running = asyncio.ensure_future(client.start(token))
-            stopping = asyncio.ensure_future(ending.wait())
-            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers: Ctrl-C ends the process there
+            asyncio.get_running_loop().add_signal_handler(number, ending.set)
+    async with Studio(settings, planner) as studio:
+        while True:
+            began = time.monotonic()
+            fault = await _life(LongtakeClient(studio, settings), token, ending)
             if ending.is_set():
-                await client.board.pause()
-            await client.close()
-            stopping.cancel()
-            fault = await _fault_of(running)
-            if ending.is_set():
+                log.info("the bot ends; what is open goes on after its next start")
                 return
-            log.error("the connection ended; again in %d s", wait, exc_info=fault)
+            wait = FIRST_WAIT if time.monotonic() - began > SOUND_SECONDS else wait
+            log.error("the connection ended; again in %.0f s", wait, exc_info=fault)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ending.wait(), wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
 
-async def _fault_of(running: "asyncio.Future[None]") -> Exception | None:
-    """Why a client ended; what no new start can mend is told to the owner."""
-    try:
-        await running
-    except discord.LoginFailure as error:
-        raise UserError("Discord does not know this token: copy it again from the developer portal.") from error
-    except discord.PrivilegedIntentsRequired as error:
+async def _life(client: LongtakeClient, token: str, ending: asyncio.Event) -> BaseException | None:
+    """One client from its start to its end, and why it ended. What it was at ends with it."""
+    others = asyncio.all_tasks()
+    running = asyncio.ensure_future(client.start(token))
+    stopping = asyncio.ensure_future(ending.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if ending.is_set():
+        await client.board.pause()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(client.close(), CLOSE_SECONDS)
+    left = asyncio.all_tasks() - others - {running}
+    for task in (running, *left):
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=CLOSE_SECONDS)
+    (fault,) = await asyncio.gather(running, return_exceptions=True)
+    _require_mendable(fault)
+    return fault
+
+
+def _require_mendable(fault: BaseException | None) -> None:
+    """UserError for what no new start can mend."""
+    if isinstance(fault, discord.LoginFailure):
+        raise UserError("Discord does not know this token: copy it again from the developer portal.") from fault
+    if isinstance(fault, discord.PrivilegedIntentsRequired):
         raise UserError(
             "Turn on Message Content Intent in the developer portal, or set LONGTAKE_DISCORD_MESSAGE_CONTENT=false."
-        ) from error
-    except Exception as error:  # noqa: BLE001 - the supervisor: whatever it was, it is logged and tried again
-        return error
-    return None
+        ) from fault

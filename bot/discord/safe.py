@@ -6,6 +6,7 @@ import unicodedata
 import discord
 
 _MARKDOWN = re.compile(r"[\\*_~`|<>\[\]#]|^[-+=]|:(?=//)")
+_SUBTEXT = re.compile("^-#")  # an escape does not keep every reader from taking it for a format
 _NUMBERED = re.compile(r"^(\d+)([.)])")
 _KEPT = "\u200c\u200d\ufe0f"  # join letters of some scripts, and the parts of an emoji
 
@@ -20,7 +21,7 @@ def one_line(text: str, longest: int) -> str:
 
 def escaped(text: str) -> str:
     """A line that Discord shows as it is."""
-    text = _MARKDOWN.sub(r"\\\g<0>", discord.utils.escape_mentions(text))
+    text = _MARKDOWN.sub(r"\\\g<0>", discord.utils.escape_mentions(_SUBTEXT.sub("-\u200b#", text)))
     return _NUMBERED.sub(r"\1\\\2", text)
 
 

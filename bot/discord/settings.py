@@ -1,6 +1,5 @@
 """Settings of the Discord bot."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
@@ -12,7 +11,7 @@ class DiscordSettings(BotSettings):
     """What the owner of the bot decides; what the owners of a server decide is a Policy."""
 
     discord_token: SecretStr = SecretStr("")
-    discord_token_file: Path | None = None  # read instead, for who keeps secrets in files
+    discord_token_file: str = ""  # read instead, for who keeps secrets in files
     discord_approve: bool = True  # where a server or a person says nothing: a plan is shown before it is filmed
     discord_message_content: bool = False  # the privileged intent: replies with their ping off are then heard too
     discord_guilds: str = ""  # ids of the servers that may use the bot, with commas between; empty: all

@@ -12,7 +12,8 @@ from bot.discord.commands.words import Talk, choices, command
 from bot.discord.front import Front
 from bot.discord.keys import key_of, number_of
 from bot.discord.texts import say
-from storage.schema import Card, Job, JobState
+from bot.line import Place
+from storage.schema import Card, JobState
 
 MOST_JOBS = 20
 
@@ -42,21 +43,20 @@ def queue_lines(front: Front, ask: Ask) -> list[str]:
     asker cannot see are not told."""
     studio, others = front.studio, 0
     lines: list[str] = []
-    for job in studio.jobs.queue():
-        card = studio.cards.by_job(job.id)
+    for place in studio.line().places.values():
+        card = studio.cards.by_job(place.job.id)
         here = card is not None and card.place == ask.place and (ask.guild or card.channel == ask.channel_key)
         if not card or not here:
             others += 1
         elif len(lines) < MOST_JOBS:
-            lines.append(_line(front, ask, card, job))
+            lines.append(_line(front, ask, card, place))
     if others:
         lines.append(say(ask.locale, "queue.others", count=others))
     return lines
 
 
-def _line(front: Front, ask: Ask, card: Card, job: Job) -> str:
-    studio, locale = front.studio, ask.locale
-    ends = studio.pace.estimate(job).ends
+def _line(front: Front, ask: Ask, card: Card, place: Place) -> str:
+    job, locale, ends = place.job, ask.locale, place.estimate.ends
     when = ""
     if ends is not None:
         then = discord.utils.format_dt(discord.utils.utcnow() + timedelta(seconds=ends), "R")
@@ -65,7 +65,7 @@ def _line(front: Front, ask: Ask, card: Card, job: Job) -> str:
         windows, progress = len(job.plan.windows), job.progress
         where = say(locale, "queue.running", window=progress.window if progress else 1, windows=windows)
     else:
-        where = say(locale, "queue.waits", place=studio.jobs.position(job.id))
+        where = say(locale, "queue.waits", place=place.number)
     title = say(locale, "queue.elsewhere")
     if front.sees(ask, card.channel):
         title = f"**{discord.utils.escape_markdown(job.plan.storyboard.title)}** <#{number_of(card.channel)}>"

@@ -1,0 +1,80 @@
+"""The real client on real sockets, in the test's own process; films are made by hand."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from discord_server import ANN, TOKEN, Server, redirected, serving
+from discord_world import World, settings_in
+from filming import draw
+
+from bot.discord.client import LongtakeClient
+from bot.studio import Studio
+from storage.schema import Take
+
+
+@dataclass
+class Wire:
+    """A bot, and the Discord that it talks to."""
+
+    server: Server
+    client: LongtakeClient
+    studio: Studio
+    films: World  # only to film by hand
+    photo: bytes
+
+    async def card(self, text: str = "@ 5 s of my dog, he runs", who: int = ANN, **more: Any) -> dict[str, Any]:
+        """Ask for a film; its card, once the plan is on it."""
+        drafts = {m["id"] for m in self.server.cards("film")}
+        await self.server.say(who, text, photo=self.photo, **more)
+        await until(lambda: {m["id"] for m in self.server.cards("film")} - drafts)
+        return self.server.cards("film")[-1]
+
+    async def film(self, card: dict[str, Any], who: int = ANN, seconds: float = 6.0) -> Take:
+        """Press "Film it", and film it."""
+        await self.server.press(who, card, "film")
+        await until(self.studio.jobs.queue)
+        return self.films.finish(await self.films.work(), seconds)
+
+    async def filmed(self) -> Take:
+        """From words to a take that waits to be handed over."""
+        return await self.film(await self.card())
+
+
+async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
+    """Wait for something to be true."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
+        await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def connected(server: Server, folder: Path, **more: Any) -> AsyncIterator[Wire]:
+    """A bot that is connected to a server."""
+    settings = settings_in(folder, **{"discord_edit_seconds": 0.2, **more})
+    studio = Studio(settings)
+    client, before = LongtakeClient(studio, settings), server.identified
+    client.watching.change_interval(seconds=0.1)
+    films = World(None, client, studio, None, None, None, None, folder)
+    with redirected(server.port):
+        running = asyncio.ensure_future(client.start(TOKEN))
+        await until(lambda: server.identified > before and client.is_ready())
+        try:
+            yield Wire(server, client, studio, films, draw(folder / "dog.png", 1).read_bytes())
+        finally:
+            await client.close()
+            (fault,) = await asyncio.gather(running, return_exceptions=True)
+            if fault:
+                logging.getLogger(__name__).info("the client ended with %r", fault)
+
+
+@asynccontextmanager
+async def wire(folder: Path, **more: Any) -> AsyncIterator[Wire]:
+    """A server and a bot."""
+    async with serving() as server, connected(server, folder, **more) as bot:
+        yield bot
