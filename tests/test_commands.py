@@ -7,7 +7,7 @@ import discord
 import pytest
 from discord_world import World, settings_in, world
 
-from bot.discord.client import LongtakeClient
+from bot.discord.client import WATCH_SECONDS, LongtakeClient
 from bot.studio import Studio
 from storage.schema import Person, Policy, Style
 
@@ -175,15 +175,22 @@ async def test_show_posts_a_take_in_another_channel_where_it_can_be_answered(tmp
         assert w.studio.jobs.queue()[0].errand.parent == take.id
 
 
-async def test_a_film_that_takes_longer_than_a_token_lives_is_delivered(tmp_path: Path) -> None:
+@pytest.fixture
+def rare_turns():
+    """A watch that goes round every five minutes, or a quarter of an hour has 900 turns."""
+    LongtakeClient.watching.change_interval(seconds=300)
+    yield
+    LongtakeClient.watching.change_interval(seconds=WATCH_SECONDS)
+
+
+async def test_a_film_that_takes_longer_than_a_token_lives_is_delivered(tmp_path: Path, rare_turns: None) -> None:
     async with world(tmp_path) as w:
         w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(approve=False))
         await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo)
         job = await w.work()
-        for _ in range(16):  # minutes of Discord's clock, with sixty turns of the watch in each
-            await w.turn(60)
+        await w.turn(16 * 60)
         take = w.finish(job)
-        await w.turn()
+        await w.turn(300)
         assert [a.filename for a in w.messages[-1].attachments] == [f"take-{take.id}.mp4"]
 
 
