@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import discord
+import numpy as np
 import pytest
 from discord_world import World, texts_of, world
-from filming import draw
+from filming import SIZE, draw
 from PIL import Image
 
+from engine.segments import write_segment
 from planner.director import Director
-from planner.moderation import Moderator, Restricted, pattern_of
+from planner.moderation import Moderator, Restricted, moderator, pattern_of
+from storage.renders import render_folder, segment_name
 from storage.schema import JobState, Policy
+from storage.timeline import WINDOW_FRAMES
 
 pytestmark = pytest.mark.asyncio
 STORY = "5 s of my dog, he runs to the sea at 2 seconds"
@@ -335,7 +339,9 @@ class Place:
 )
 async def test_what_is_for_adults_is_filmed_where_they_are_or_behind_a_spoiler(tmp_path: Path, place: Place) -> None:
     async with world(tmp_path) as w:
-        w.studio.moderator = Moderator(restricted=pattern_of(["absinthe*"]))
+        words = tmp_path / "adults.txt"
+        words.write_text("absinthe*  # a drink\n")
+        w.studio.moderator = moderator("", "", str(words))
         allow(w, restricted=place.policy)
         if place.restricted:
             w.env.backend.get_channel(w.channel.id).nsfw = True
@@ -352,6 +358,30 @@ async def test_what_is_for_adults_is_filmed_where_they_are_or_behind_a_spoiler(t
         w.studio.moderator = Moderator()  # so that only the take itself can say it
         await w.bob.slash(w.channel, "continue", happens="now he sits down")
         assert w.studio.jobs.queue()[0].errand.restricted, "what goes on from it is for adults as well"
+
+
+async def test_what_is_seen_of_a_film_for_adults_while_it_is_made_is_behind_a_spoiler(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.studio.moderator = Moderator(restricted=pattern_of(["absinthe*"]))
+        allow(w, restricted="spoiler", post_windows=True)
+        await film(w, story="10 s of a man, he drinks absinthe at 2 seconds")
+        job, card = await w.work(), w.messages[-1]
+        file = render_folder(w.studio.settings.renders, job.id) / segment_name(1)
+        file.parent.mkdir(parents=True)
+        write_segment([np.zeros((WINDOW_FRAMES, SIZE.height, SIZE.width, 3), np.uint8)], SIZE, file)
+        w.studio.jobs.window_filmed(job.id, job.attempts, 1)
+        await w.turn()
+        posted = next(a for m in w.messages for a in m.attachments if "job-" in a.filename)
+        assert posted.is_spoiler()
+        (gallery,) = [c for c in walk(w.fresh(card).components) if isinstance(c, discord.MediaGalleryComponent)]
+        assert [item.spoiler for item in gallery.items] == [True]
+
+
+def walk(components):
+    """Every component, whatever it lies in."""
+    for component in components:
+        yield component
+        yield from walk(getattr(component, "children", ()) or ())
 
 
 async def test_a_judge_may_mark_as_well_as_refuse(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import discord
 import pytest
 from discord_world import World, settings_in, world
 
-from bot.discord.client import LongtakeClient
+from bot.discord.client import WATCH_SECONDS, LongtakeClient
 from bot.studio import Studio
 from storage.schema import Person, Policy, Style
 
@@ -175,14 +175,22 @@ async def test_show_posts_a_take_in_another_channel_where_it_can_be_answered(tmp
         assert w.studio.jobs.queue()[0].errand.parent == take.id
 
 
-async def test_a_film_that_takes_longer_than_a_token_lives_is_delivered(tmp_path: Path) -> None:
+@pytest.fixture
+def rare_turns():
+    """A watch that goes round every five minutes, or a quarter of an hour has 900 turns."""
+    LongtakeClient.watching.change_interval(seconds=300)
+    yield
+    LongtakeClient.watching.change_interval(seconds=WATCH_SECONDS)
+
+
+async def test_a_film_that_takes_longer_than_a_token_lives_is_delivered(tmp_path: Path, rare_turns: None) -> None:
     async with world(tmp_path) as w:
         w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(approve=False))
         await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo)
         job = await w.work()
-        await w.turn(16 * 60)  # of Discord's clock
+        await w.turn(16 * 60)
         take = w.finish(job)
-        await w.turn()
+        await w.turn(300)
         assert [a.filename for a in w.messages[-1].attachments] == [f"take-{take.id}.mp4"]
 
 
@@ -370,11 +378,20 @@ async def test_mydata_delete_wants_to_be_meant(tmp_path: Path) -> None:
 
 async def test_film_from_this_message_takes_its_words_and_pictures(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        message = await w.bob.send(w.channel, STORY, attachments=[w.photo])
-        result = await w.ann.context_menu(w.channel, "Film from this message", message)
-        assert "Planned" in said(result)
-        (card,) = w.studio.cards.open_cards()
-        assert (card.words, card.asker) == (STORY, f"discord:{w.ann.id}")
+        for text in (STORY, f"{w.mention} {STORY}"):
+            message = await w.bob.send(w.channel, text, attachments=[w.photo])
+            result = await w.ann.context_menu(w.channel, "Film from this message", message)
+            assert "Planned" in said(result)
+            card = w.studio.cards.open_cards()[-1]
+            assert (card.words, card.asker) == (STORY, f"discord:{w.ann.id}")
+
+
+async def test_a_message_without_words_and_pictures_cannot_be_filmed(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        message = await w.bob.send(w.channel, w.mention)
+        assert "no story in that message" in said(
+            await w.ann.context_menu(w.channel, "Film from this message", message)
+        )
 
 
 async def test_continue_this_take_asks_what_happens_next(tmp_path: Path) -> None:

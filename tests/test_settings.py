@@ -15,6 +15,7 @@ SETTINGS = DiscordSettings.model_fields | PlannerSettings.model_fields | EngineS
 def test_every_setting_and_no_other_is_named_in_env_example_with_its_default():
     text = (ROOT / ".env.example").read_text()
     named = dict(re.findall(r"^(LONGTAKE_\w+)=(.*)$", text, re.MULTILINE))
+    assert len(named) == len(re.findall(r"^LONGTAKE_", text, re.MULTILINE)), "each is named once"
     assert named.keys() == {f"LONGTAKE_{name.upper()}" for name in SETTINGS}
     for name, field in SETTINGS.items():
         read = TypeAdapter(field.annotation).validate_python(named[f"LONGTAKE_{name.upper()}"])

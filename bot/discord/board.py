@@ -181,6 +181,8 @@ class Board:
         try:
             await work
             rest.times = 0
+        except UserError as error:
+            log.info("a card is not followed any more: %s", error)
         except discord.RateLimited as error:
             rest.take(first, error.retry_after)
             log.info("a card rests for Discord's rate limit: %.0f s", error.retry_after)

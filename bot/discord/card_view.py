@@ -79,7 +79,7 @@ def _items(face: CardFace) -> list[Item]:
     items: list[Item] = [_text(*head)]
     if shows_preview(face):
         gallery: discord.ui.MediaGallery[discord.ui.LayoutView] = discord.ui.MediaGallery()
-        gallery.add_item(media=f"attachment://{PREVIEW}", description=alt_text(face))
+        gallery.add_item(media=f"attachment://{PREVIEW}", description=alt_text(face), spoiler=face.restricted)
         items.append(gallery)
     if face.windows and face.phase is not Phase.CANCELLED:
         room = ROOM - sum(len(line) + 1 for line in (*head, *state, *small))

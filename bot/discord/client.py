@@ -165,6 +165,13 @@ class LongtakeClient(discord.Client):
         self.studio.seen.end(event, channel)
         self._hearing.discard(event)
 
+    def words_of(self, message: discord.Message) -> str:
+        """What a message says, without our name."""
+        assert self.user is not None
+        names = [self.user.id, *(role.id for role in message.role_mentions if role.tags and role.tags.bot_id)]
+        text = re.sub(rf"<@[!&]?(?:{'|'.join(map(str, names))})>", " ", message.content)
+        return re.sub(r"[ \t]+", " ", text).strip()
+
     def ask_of_message(self, message: discord.Message) -> Ask:
         """A message as what it asks. Pictures of a message that it answers count, unless that one is ours."""
         assert self.user is not None
@@ -173,13 +180,11 @@ class LongtakeClient(discord.Client):
         if isinstance(answered, discord.Message) and answered.author.id != self.user.id:
             attachments += [a for a in answered.attachments if (a.content_type or "").startswith("image/")]
         guild = message.guild
-        names = [self.user.id, *(role.id for role in message.role_mentions if role.tags and role.tags.bot_id)]
-        text = re.sub(rf"<@[!&]?(?:{'|'.join(map(str, names))})>", " ", message.content)
         return Ask(
             event=f"message:{message.id}",
             channel=message.channel,  # type: ignore[arg-type]
             asker=message.author,
-            text=re.sub(r"[ \t]+", " ", text).strip(),
+            text=self.words_of(message),
             attachments=tuple(attachments),
             message=message.id,
             replied=message.reference.message_id if message.reference else None,

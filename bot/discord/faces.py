@@ -70,6 +70,7 @@ class CardFace:
     begun: int | None = None
     parent: int | None = None  # the take that is continued
     again_of: int | None = None  # the take that is filmed again
+    restricted: bool = False  # its pictures stay behind a spoiler
 
 
 def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line | None = None) -> CardFace:
@@ -123,6 +124,7 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place |
         begun=round(job.started.timestamp()) if job.started and job.state is JobState.RUNNING else None,
         parent=job.errand.parent,
         again_of=job.errand.again_of,
+        restricted=job.errand.restricted,
     )
 
 

@@ -144,13 +144,13 @@ class Front(Forgetting):
         draft = Draft(request=request, plan=job.plan, parent=job.errand.parent, again_of=job.errand.again_of)
         await self.show_draft(replace(ask, text=card.words), draft, approve=False)
 
-    async def show(self, ask: Ask, take: Take) -> None:
+    async def show(self, ask: Ask, take: Take, most_bytes: int | None = None) -> None:
         """Post a take here once more."""
         policy = self.admit(ask)
         self.require_seen(ask, take)
         wish = self._wish(ask, policy)
         require_place(wish, take.errand.restricted)
-        await self.board.delivery.show(ask.channel, take, ask.locale)
+        await self.board.delivery.show(ask.channel, take, ask.locale, most_bytes)
 
     async def send_to(self, ask: Ask, take: Take) -> None:
         """Send a film to a person, who asked for that."""

@@ -9,6 +9,7 @@ from discord import app_commands
 from bot.discord.answering import LONGEST, answering, ask_of, tell
 from bot.discord.commands.pick import cancellable, own_cards, styles, take_of, takes_here
 from bot.discord.commands.words import Talk, choices, command
+from bot.discord.delivery import TABLE_SHARE
 from bot.discord.texts import say
 from bot.studio import Studio
 from planner.presets import find_preset
@@ -118,7 +119,8 @@ async def show(interaction: Talk, take: int) -> None:
     """Post a take here once more."""
     async with answering(interaction, "done.shown"):
         ask = ask_of(interaction)
-        await interaction.client.front.show(ask, await take_of(interaction, ask, take))
+        most = round(TABLE_SHARE * interaction.filesize_limit)  # Discord's own number for here and now
+        await interaction.client.front.show(ask, await take_of(interaction, ask, take), most)
 
 
 def _preset(studio: Studio, quality: str | None) -> str | None:

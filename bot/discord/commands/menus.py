@@ -27,9 +27,9 @@ async def continue_this(interaction: Talk, message: discord.Message) -> None:
 async def film_from(interaction: Talk, message: discord.Message) -> None:
     """Film what a message says and shows."""
     async with answering(interaction, "done.planned"):
-        ask = ask_of(interaction, message.content)
+        ask = ask_of(interaction, interaction.client.words_of(message))
         pictures = tuple(a for a in message.attachments if (a.content_type or "").startswith("image/"))
-        if not message.content.strip() and not pictures:
+        if not ask.text and not pictures:
             raise UserError(say(ask.locale, "error.nothing_to_film"))
         await interaction.client.front.film(replace(ask, attachments=pictures))
 
