@@ -574,3 +574,16 @@ async def test_a_kicked_bot_forgets_and_goes_on(tmp_path: Path) -> None:
         lobby, cat = elsewhere.create_text_channel("lobby"), elsewhere.add_member(w.env.create_user("cat"))
         await w.env.settle()
         assert "Planned" in said(await cat.slash(lobby, "film", story=STORY, image1=w.photo))
+
+
+async def test_the_still_that_stands_for_a_film_for_adults_is_behind_a_spoiler_too(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.studio.moderator = Moderator(restricted=pattern_of(["absinthe*"]))
+        allow(w, restricted="spoiler")
+        await film(w, story="5 s of a man, he drinks absinthe at 2 seconds")
+        w.finish(await w.work())
+        w.env.inject_error("POST", f"/channels/{w.channel.id}/messages", status=413, code=40005, times=2)
+        await w.turn()
+        (still,) = [message for message in w.messages if message.attachments]
+        assert still.attachments[0].filename.endswith(".jpg")
+        assert still.attachments[0].is_spoiler()

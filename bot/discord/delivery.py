@@ -155,7 +155,12 @@ class Delivery:
         still = await asyncio.to_thread(first_frame, self._studio.media.path(take.film.video))
         alt = say(parcel.locale, "take.still_alt", take=take.id, title=take.plan.storyboard.title)[:1000]
         return await _sent(
-            channel, parcel, text, lambda: discord.File(BytesIO(still), f"take-{take.id}.jpg", description=alt)
+            channel,
+            parcel,
+            text,
+            lambda: discord.File(
+                BytesIO(still), f"take-{take.id}.jpg", spoiler=_hidden(take, channel), description=alt
+            ),
         )
 
     async def _by_dm(self, card: Card, take: Take, channel: Place | None, doubt: bool) -> discord.Message | None:
@@ -199,9 +204,13 @@ async def _sent(channel: Place, parcel: Parcel, text: str, file: Callable[[], di
 
 
 def _film(file: Path, take: Take, channel: Place | None, locale: str) -> discord.File:
-    """A take's video, as it is sent; behind a spoiler if it is for adults and the channel is for everybody."""
-    hidden = take.errand.restricted and not is_restricted(channel)
-    return discord.File(file, film_name(take), spoiler=hidden, description=take_alt(take, locale))
+    """A take's video, as it is sent."""
+    return discord.File(file, film_name(take), spoiler=_hidden(take, channel), description=take_alt(take, locale))
+
+
+def _hidden(take: Take, channel: Place | None) -> bool:
+    """Whether a take is put behind a spoiler: it is for adults, and the channel is for everybody."""
+    return take.errand.restricted and not is_restricted(channel)
 
 
 async def _seed(message: discord.Message) -> None:
