@@ -37,7 +37,8 @@ async def post_windows(client: discord.Client, studio: Studio, card: Card) -> No
         file, channel = segment_file(studio.settings.renders, card.job, number), await channel_of(client, card.channel)
         if channel is None or not file.is_file():
             continue
-        film = discord.File(file, f"job-{card.job}-{segment_name(number)}")
+        name = f"job-{card.job}-{segment_name(number)}"
+        film = discord.File(file, name, spoiler=face.restricted)
         try:
             await channel.send(window_text(face, face.windows[number - 1]), file=film, reference=_answer(channel, card))  # type: ignore[arg-type]
         except discord.HTTPException as error:
