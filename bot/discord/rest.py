@@ -1,9 +1,17 @@
 """Patience: what Discord cannot do just now is tried again, each time later."""
 
+import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
+import aiohttp
+import discord
+
+log = logging.getLogger(__name__)
 LONGEST_REST = 300.0  # seconds
+TROUBLE = (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError)
 
 
 @dataclass
@@ -18,7 +26,24 @@ class Rest:
         """Whether it may be tried."""
         return time.monotonic() >= self.until
 
-    def take(self, first: float, at_least: float = 0.0) -> None:
-        """Leave it alone."""
+    async def attempt(self, work: Coroutine[Any, Any, None], first: float) -> None:
+        """Do it unless it rests. Whatever goes wrong makes it rest, for twice `first` seconds at first."""
+        if not self.over:
+            work.close()
+            return
+        try:
+            await work
+            self.times = 0
+        except discord.RateLimited as error:
+            self._take(max(first, error.retry_after))
+            log.info("a card rests for Discord's rate limit: %.0f s", error.retry_after)
+        except TROUBLE as error:
+            self._take(first)
+            log.warning("Discord is in trouble, a card waits for it: %s: %s", type(error).__name__, error)
+        except Exception:  # the outermost place of one card: whatever it does, the others go on
+            self._take(first)
+            log.exception("a card could not be followed")
+
+    def _take(self, seconds: float) -> None:
         self.times += 1
-        self.until = time.monotonic() + max(at_least, min(first * 2**self.times, LONGEST_REST))
+        self.until = time.monotonic() + max(seconds, min(seconds * 2**self.times, LONGEST_REST))
