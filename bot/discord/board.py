@@ -17,7 +17,7 @@ from bot.discord.faces import CardFace, Phase, face_of
 from bot.discord.keys import Place, channel_of, number_of
 from bot.discord.log_channel import report
 from bot.discord.ours import found
-from bot.discord.rest import TROUBLE, Rest
+from bot.discord.rest import TROUBLE, Rest, persistently
 from bot.discord.settings import DiscordSettings
 from bot.discord.shift import Shift
 from bot.discord.texts import say
@@ -29,7 +29,7 @@ from storage.schema import Card, JobState, UserError
 
 log = logging.getLogger(__name__)
 CARDS_AT_ONCE, UPLOADS_AT_ONCE = 16, 3
-PAUSE_SECONDS = 3.0  # that saying so may take, of the few that a process has after SIGTERM
+PAUSE_SECONDS = 2.5  # that saying so may take, of the few that a process has after SIGTERM
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Board:
         self.delivery = Delivery(client, studio, settings)
         self._shown: dict[int, Shown] = defaultdict(Shown)
         self._opened: set[int] = set()
+        self._opened_at = int(time.time())
         self._owed: set[int] = set()  # cards that do not show yet what they should
         self._followed: dict[int, asyncio.Task[None]] = {}
         self._shows = asyncio.Semaphore(CARDS_AT_ONCE)
@@ -79,7 +80,7 @@ class Board:
         self._opened.add(card.id)
         face = await asyncio.to_thread(face_of, self._studio, card)
         try:
-            message = await self._post(ask.channel, ask.message, face)
+            message = await persistently(lambda: self._post(ask.channel, ask.message, face))
         except discord.Forbidden as error:
             self._studio.cards.change(card.id, closed=True)
             raise UserError(say(ask.locale, "error.may_not_post")) from error
@@ -88,7 +89,8 @@ class Board:
 
     async def _post(self, channel: Place, asked: int | None, face: CardFace) -> discord.Message:
         reference = channel.get_partial_message(asked).to_reference(fail_if_not_exists=False) if asked else None
-        return await channel.send(view=card_view(face), reference=reference, mention_author=False)  # type: ignore[arg-type]
+        nonce = f"card-{face.card}-{self._opened_at}"[:25]
+        return await channel.send(view=card_view(face), reference=reference, mention_author=False, nonce=nonce)  # type: ignore[arg-type]
 
     def planning(self, card: int, text: str) -> None:
         """What the director is doing; shown at the next turn of the watch."""

@@ -1,10 +1,11 @@
 """Patience: what Discord cannot do just now is tried again, each time later."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import discord
@@ -12,6 +13,22 @@ import discord
 log = logging.getLogger(__name__)
 LONGEST_REST = 300.0  # seconds
 TROUBLE = (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError)
+
+WAITS = (1.0, 3.0, 9.0)  # seconds between tries at something that a person waits for
+
+T = TypeVar("T")
+
+
+async def persistently(send: Callable[[], Awaitable[T]]) -> T:
+    """Send something that a person waits for, again where Discord or the network fails for a moment. NOTE: a failed
+    one may have arrived: give it a nonce."""
+    for wait in WAITS:
+        try:
+            return await send()
+        except (discord.DiscordServerError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.info("again in %.0f s: %s: %s", wait, type(error).__name__, error)
+            await asyncio.sleep(wait)
+    return await send()
 
 
 @dataclass
