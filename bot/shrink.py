@@ -19,7 +19,7 @@ import av
 
 from storage.footage import VideoFacts, opened, probe, read_comment
 from storage.media import Media
-from storage.schema import MediaId, Take
+from storage.schema import Take
 from storage.timeline import FPS
 
 log = logging.getLogger(__name__)
@@ -116,11 +116,6 @@ class Copies:
                 return copy
             await asyncio.to_thread(self._sweep)
             return copy if await _shrunk(film, most_bytes, copy) else None
-
-    def drop(self, film: MediaId) -> None:
-        """Remove the copies of a film."""
-        for copy in self._folder.glob(f"{film}-*.mp4"):
-            copy.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what was not sent for a week."""

@@ -13,6 +13,7 @@ from storage.schema import Person
 
 pytestmark = pytest.mark.asyncio
 MESSAGES = f"^/channels/{CHANNEL}/messages$"
+ROOM = f"/channels/{CHANNEL}/messages"
 EDITS = f"^/channels/{CHANNEL}/messages/\\d+$"
 
 
@@ -113,6 +114,17 @@ async def test_a_server_that_fails_once_gets_the_film_once(tmp_path: Path, statu
         await w.film(card)
         await until(lambda: not w.studio.cards.followed())
         assert len(w.server.films()) == 1
+
+
+async def test_a_card_and_an_answer_that_fail_once_are_sent_again_and_stand_there_once(tmp_path: Path):
+    async with wire(tmp_path) as w:
+        w.server.faults.append(Fault("POST", MESSAGES, 503))
+        await w.card()
+        w.server.faults.append(Fault("POST", MESSAGES, 503, after=True))
+        await w.server.say(BOB, "@ help")
+        await until(lambda: [path for method, path in w.server.calls if method == "POST"].count(ROOM) == 4)
+        await asyncio.sleep(0.2)
+        assert len(w.server.ours()) == 2
 
 
 async def test_a_film_that_arrived_though_the_answer_was_lost_is_not_sent_twice(tmp_path: Path):

@@ -5,15 +5,11 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Any
 
-import aiohttp
 import discord
 
-from bot.crew import WorkerFailed
 from bot.discord.ask import Ask
 from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
@@ -21,8 +17,9 @@ from bot.discord.faces import CardFace, Phase, face_of
 from bot.discord.keys import Place, channel_of, number_of
 from bot.discord.log_channel import report
 from bot.discord.ours import found
-from bot.discord.rest import Rest
+from bot.discord.rest import TROUBLE, Rest, persistently
 from bot.discord.settings import DiscordSettings
+from bot.discord.shift import Shift
 from bot.discord.texts import say
 from bot.discord.windows import newest_frame, post_windows
 from bot.line import Line
@@ -32,8 +29,7 @@ from storage.schema import Card, JobState, UserError
 
 log = logging.getLogger(__name__)
 CARDS_AT_ONCE, UPLOADS_AT_ONCE = 16, 3
-PAUSE_SECONDS = 3.0  # that saying so may take, of the few that a process has after SIGTERM
-TROUBLE = (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError)
+PAUSE_SECONDS = 2.5  # that saying so may take, of the few that a process has after SIGTERM
 
 
 @dataclass
@@ -59,11 +55,13 @@ class Board:
         self.delivery = Delivery(client, studio, settings)
         self._shown: dict[int, Shown] = defaultdict(Shown)
         self._opened: set[int] = set()
+        self._opened_at = int(time.time())
         self._owed: set[int] = set()  # cards that do not show yet what they should
         self._followed: dict[int, asyncio.Task[None]] = {}
         self._shows = asyncio.Semaphore(CARDS_AT_ONCE)
         self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
-        self._worker_trouble = ""
+        self._shift = Shift(studio, settings.workers > 0)
+        self._first = settings.discord_edit_seconds
 
     async def open(self, ask: Ask) -> Card:
         """A new card in the channel. UserError if nothing may be posted there."""
@@ -82,7 +80,7 @@ class Board:
         self._opened.add(card.id)
         face = await asyncio.to_thread(face_of, self._studio, card)
         try:
-            message = await self._post(ask.channel, ask.message, face)
+            message = await persistently(lambda: self._post(ask.channel, ask.message, face))
         except discord.Forbidden as error:
             self._studio.cards.change(card.id, closed=True)
             raise UserError(say(ask.locale, "error.may_not_post")) from error
@@ -91,7 +89,8 @@ class Board:
 
     async def _post(self, channel: Place, asked: int | None, face: CardFace) -> discord.Message:
         reference = channel.get_partial_message(asked).to_reference(fail_if_not_exists=False) if asked else None
-        return await channel.send(view=card_view(face), reference=reference, mention_author=False)  # type: ignore[arg-type]
+        nonce = f"card-{face.card}-{self._opened_at}"[:25]
+        return await channel.send(view=card_view(face), reference=reference, mention_author=False, nonce=nonce)  # type: ignore[arg-type]
 
     def planning(self, card: int, text: str) -> None:
         """What the director is doing; shown at the next turn of the watch."""
@@ -103,7 +102,7 @@ class Board:
             self._shown[card].notes = notes
         self.owe(card)
         if (known := self._studio.cards.get(card)) is not None:
-            await self._now(self._shown[card].shows, self._show(known, at_once=True))
+            await self._shown[card].shows.attempt(self._show(known, at_once=True), self._first)
 
     def owe(self, card: int) -> None:
         """Show a card at the next turn of the watch, if that is not done before; also one that nothing else changes."""
@@ -155,7 +154,7 @@ class Board:
             task = asyncio.ensure_future(self._follow(card, line))
             self._followed[card.id] = task
             task.add_done_callback(lambda _, number=card.id: self._followed.pop(number))  # type: ignore[misc]
-        await self._keep_working()
+        await self._shift.keep()
 
     # ---- inside ----
 
@@ -169,26 +168,9 @@ class Board:
         """Show a card, and hand over its take: side by side, since an edit that has to wait must not hold up a film."""
         shown = self._shown[card.id]
         await asyncio.gather(
-            self._now(shown.shows, self._show(card, line=line)), self._now(shown.hands, self._hand_over(card))
+            shown.shows.attempt(self._show(card, line=line), self._first),
+            shown.hands.attempt(self._hand_over(card), self._first),
         )
-
-    async def _now(self, rest: Rest, work: Coroutine[Any, Any, None]) -> None:
-        """Do something, or leave it for later."""
-        first = self._settings.discord_edit_seconds
-        if not rest.over:
-            work.close()
-            return
-        try:
-            await work
-            rest.times = 0
-        except UserError as error:
-            log.info("a card is not followed any more: %s", error)
-        except discord.RateLimited as error:
-            rest.take(first, error.retry_after)
-            log.info("a card rests for Discord's rate limit: %.0f s", error.retry_after)
-        except TROUBLE as error:
-            rest.take(first)
-            log.warning("Discord is in trouble, a card waits for it: %s: %s", type(error).__name__, error)
 
     async def _hand_over(self, card: Card) -> None:
         """What is finished of a card's film, as far as it goes."""
@@ -220,12 +202,16 @@ class Board:
             self._shown.pop(card.id, None)
 
     async def _show(self, card: Card, at_once: bool = False, line: Line | None = None) -> None:
-        """Edit a card's message if it shows something else: a change of state at once, numbers now and then."""
-        if card.message is None:
-            self._owed.discard(card.id)
-            return
+        """Edit a card's message if it shows something else: a change of state at once, numbers now and then.
+
+        NOTE: the card is read again when its turn comes; what the caller knows may be old by then.
+        """
         shown = self._shown[card.id]
         async with shown.lock:
+            card = self._studio.cards.get(card.id) or card
+            if card.message is None:
+                self._owed.discard(card.id)
+                return
             face = await self._face(card, shown, line)
             told = shown.face is None or (face.phase, face.preview) != (shown.face.phase, shown.face.preview)
             due = told or at_once or time.monotonic() - shown.at >= self._settings.discord_edit_seconds
@@ -241,8 +227,8 @@ class Board:
     async def _face(self, card: Card, shown: Shown, line: Line | None) -> CardFace:
         face = await asyncio.to_thread(face_of, self._studio, card, shown.notes, line)
         face = replace(face, phase=shown.phase or (Phase.REPLACED if _replaced(card) else face.phase))
-        trouble = face.phase is Phase.QUEUED and self._worker_trouble
-        return replace(face, notes=(*face.notes, self._worker_trouble)) if trouble else face
+        trouble = face.phase is Phase.QUEUED and self._shift.trouble
+        return replace(face, notes=(*face.notes, self._shift.trouble)) if trouble else face
 
     async def _edit(self, card: Card, face: CardFace, before: CardFace | None) -> CardFace | None:
         """Edit a card's message; what it then shows, or None if it cannot be edited any more.
@@ -296,19 +282,6 @@ class Board:
                 if message is not None:
                     await message.delete()
         self._studio.cards.change(card.id, closed=True)
-
-    async def _keep_working(self) -> None:
-        """A worker is there while something waits."""
-        if not self._settings.workers:
-            return
-        try:
-            if await asyncio.to_thread(self._studio.jobs.queue):
-                await asyncio.to_thread(self._studio.ensure_worker)
-            self._worker_trouble = ""
-        except WorkerFailed as error:
-            if str(error) != self._worker_trouble:
-                log.error("%s", error)
-            self._worker_trouble = str(error)
 
 
 def _replaced(card: Card) -> bool:

@@ -20,6 +20,7 @@ from bot.discord.front import Front
 from bot.discord.keys import channel_of, key_of, place_of
 from bot.discord.presses import press_card, press_take
 from bot.discord.reactions import ACTS, react, take_back
+from bot.discord.rest import persistently
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.discord.texts.translator import CatalogueTranslator
@@ -196,7 +197,9 @@ class LongtakeClient(discord.Client):
         reference = message.to_reference(fail_if_not_exists=False)
         nonce = f"answer-{message.id}"[:25]  # so that who hears it again does not answer again
         try:
-            await message.channel.send(text[:LONGEST], reference=reference, mention_author=False, nonce=nonce)
+            await persistently(
+                lambda: message.channel.send(text[:LONGEST], reference=reference, mention_author=False, nonce=nonce)
+            )
         except discord.Forbidden:
             try:
                 await message.author.send(say("en", "error.may_not_post"))

@@ -20,7 +20,7 @@ from storage.schema import UserError
 log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0  # seconds between two starts of a client that fell over
 SOUND_SECONDS = 600.0  # after which a fall counts as the first one again
-CLOSE_SECONDS = 1.5  # for the farewell of a connection
+CLOSE_SECONDS = 1.0  # for the farewell of a connection
 
 
 def run_bot(settings: DiscordSettings, planner: PlannerSettings) -> None:
