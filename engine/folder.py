@@ -93,6 +93,11 @@ class WorkFolder:
         """The frames of window `number` of the plan, from 1."""
         return self.root / segment_name(number)
 
+    @property
+    def finished(self) -> list[int]:
+        """The windows of the plan that are whole, from 1."""
+        return [number for number in range(1, self.windows + 1) if self.has(number)]
+
     def has(self, number: int) -> bool:
         """Whether window `number` was finished, by this render or by one that was killed."""
         return self._handover(number).exists()

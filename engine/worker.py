@@ -4,6 +4,7 @@ A worker and the bot never talk: they meet in the job table. A lease that a thre
 between two steps a render asks whether it is still wanted.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.folder import belongs_to
+from engine.folder import WorkFolder, belongs_to
 from engine.models import ModelShelf
 from engine.pace import Pace
 from engine.pipeline import render
@@ -32,6 +33,7 @@ log = logging.getLogger("longtake.worker")
 
 
 SWEEP_SECONDS = 3600.0  # no file takes longer to be written
+KEPT_SECONDS = 86400.0  # for which the windows of a job that failed are kept, in case it is tried again
 
 
 class Stopped(Exception):
@@ -98,7 +100,7 @@ class Worker:
     def _render(self, job: Job, lost: threading.Event) -> Film:
         """The film of a job, its files already in the media store."""
         folder = self._folder(job.id)
-        self._lay_out(job.plan, folder)
+        self._lay_out(job, folder)
         started = time.monotonic()
         self.pace.start()
 
@@ -121,16 +123,29 @@ class Worker:
             trained=models.trained,
         )
 
-    def _lay_out(self, plan: Plan, folder: Path) -> None:
+    def _lay_out(self, job: Job, folder: Path) -> None:
         """Put the files that the plan names into the work folder, as links."""
+        plan = job.plan
         if not belongs_to(folder, plan):  # of a job of this number in another database
             shutil.rmtree(folder)
+        if not folder.exists():
+            self._take_up(job, folder)
         (folder / "media").mkdir(parents=True, exist_ok=True)
         self.media.require(plan.media)
         for media in plan.media:
             link = folder / "media" / media
             if not link.is_symlink():
                 link.symlink_to(self.media.path(media).resolve())
+
+    def _take_up(self, job: Job, folder: Path) -> None:
+        """What a job that failed left of the same plan, so that its finished windows are not filmed again."""
+        for left in map(self._folder, self.jobs.failed_since(KEPT_SECONDS)):
+            if (left / "plan.json").is_file() and belongs_to(left, job.plan):
+                with contextlib.suppress(FileNotFoundError):  # another worker was first
+                    left.rename(folder)
+                    for number in WorkFolder(folder, job.plan).finished:
+                        self.jobs.window_filmed(job.id, job.attempts, number)
+                    return
 
     def _stopped(self, job: Job) -> None:
         """Give a job back that is still ours; what was cancelled loses its folder, what another worker has stays."""
@@ -149,11 +164,12 @@ class Worker:
             log.info("job %d: no longer ours", job.id)
 
     def _sweep(self) -> None:
-        """Remove what nobody needs: folders of jobs that will never be rendered again, and files half written."""
+        """Remove what nobody needs: folders of jobs that will never be rendered again, and files half written.
+        What failed lately may be tried again."""
         folders = list(self.settings.renders.glob("*"))  # first, or a job that comes meanwhile would lose its folder
-        waiting = {str(job.id) for job in self.jobs.queue()}
+        wanted = {str(job.id) for job in self.jobs.queue()} | {str(job) for job in self.jobs.failed_since(KEPT_SECONDS)}
         for folder in folders:
-            if folder.name not in waiting:
+            if folder.name not in wanted:
                 shutil.rmtree(folder, ignore_errors=True)
         self.media.sweep(older_than=SWEEP_SECONDS)
 

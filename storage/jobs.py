@@ -116,6 +116,12 @@ class Jobs:
         rows = self._database.rows(sql, {"job": job})
         return int(rows[0]["position"]) if rows else None
 
+    def failed_since(self, seconds: float) -> list[int]:
+        """The jobs that failed for good in the last so many seconds, newest first."""
+        sql = "SELECT id FROM jobs WHERE state = 'failed' AND finished_ms >= :then ORDER BY id DESC"
+        then = self._milliseconds() - to_milliseconds(seconds)
+        return [row["id"] for row in self._database.rows(sql, {"then": then})]
+
     def events(self, job: int, after: int = 0) -> list[JobEvent]:
         """What happened to a job since event `after`, in order: each change of state and each finished window."""
         sql = "SELECT * FROM events WHERE job = :job AND id > :after ORDER BY id"

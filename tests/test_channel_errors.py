@@ -444,7 +444,7 @@ async def test_an_engine_that_stops_says_what_is_kept_and_that_it_tries_again(tm
         assert w.studio.jobs.get(job.id).state is JobState.FAILED
         await w.turn()
         text = texts_of(w.messages[-1])
-        assert "The engine stopped at window 3 of 4. The card burnt." in text
+        assert "The engine stopped at window 3 of 4. Windows 1 to 2 are kept. The card burnt." in text
         assert "Nothing was charged. “Try again” films the same plan once more." in text
         await w.ann.click(w.messages[-1], label="Try again")
         assert len(w.studio.jobs.queue()) == 1
