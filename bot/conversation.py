@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bot.answers import Facts, answer
-from bot.studio import Proposal, Studio, quietly
+from bot.proposal import Proposal
+from bot.studio import Studio, quietly
 from bot.wish import Wish
 from planner.brief import OnPlanning
 from planner.intent import Context

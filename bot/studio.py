@@ -8,19 +8,20 @@ import contextlib
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from typing import Self
 
 from bot.crew import Crew
 from bot.intake import Intake
 from bot.line import Line
+from bot.proposal import Proposal, draft_of
 from bot.quota import Quota
 from bot.settings import BotSettings
 from bot.wish import Wish, checked_keep_frames, checked_seed, checked_size, require_place
 from planner.agent import ModelReader, Reader, RuleReader
 from planner.brief import Look, OnPlanning
-from planner.director import Direction, Director, by_name
+from planner.director import Director, by_name
 from planner.intent import Context, as_told
 from planner.language.model import LanguageModel, ModelFailed
 from planner.moderation import Case, Moderator, moderator
@@ -44,7 +45,6 @@ from storage.schema import (
     Intent,
     IntentKind,
     Job,
-    Plan,
     Request,
     Seed,
     Storyboard,
@@ -60,20 +60,6 @@ SEEDS = 10**9  # that we draw from: short enough to be typed
 WATCH_SECONDS = 0.2
 STRAY_SECONDS = 3600.0  # after which a picture that nothing names was sent in vain
 LOOK_PIXELS = 448  # of a picture's longer side, for a language model that sees
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A plan that may be submitted, and what the person should know about it."""
-
-    draft: Draft
-    errand: Errand
-    notes: tuple[str, ...]
-
-    @property
-    def plan(self) -> Plan:
-        """What would be filmed."""
-        return self.draft.plan
 
 
 def quietly(_: str) -> None:
@@ -216,7 +202,7 @@ class Studio:
         if wish.policy:
             self.quota.require(wish.requester, wish.policy, plan.new_seconds)
         self.media.require(plan.media)
-        draft = self.judged(wish, _draft(replace(direction, plan=plan), request, context))
+        draft = self.judged(wish, draft_of(replace(direction, plan=plan), request, context))
         return Proposal(draft, self.errand(wish, draft), direction.notes)
 
     def judged(self, wish: Wish, draft: Draft) -> Draft:
@@ -285,25 +271,6 @@ class Studio:
             message=wish.message,
             restricted=draft.request.restricted,
         )
-
-
-def _draft(direction: Direction, request: Request, context: Context) -> Draft:
-    """A direction as what is discussed. It stands where its film will stand: behind its parent, or beside a take."""
-    assert direction.plan is not None
-    intent, take = direction.intent, context.take
-    parent = again_of = None
-    restricted = request.restricted
-    if intent.kind is IntentKind.FILM or request.clip:
-        pass
-    elif context.discussed:
-        parent, again_of = context.discussed.parent, context.discussed.again_of
-        restricted |= context.discussed.request.restricted
-    elif take:
-        parent = take.id if intent.kind is IntentKind.CONTINUE else take.errand.parent
-        again_of = take.id if intent.kind is IntentKind.ANOTHER_TAKE else None
-        restricted |= take.errand.restricted
-    told = request.model_copy(update={"images": direction.images, "restricted": restricted})
-    return Draft(request=told, plan=direction.plan, parent=parent, again_of=again_of)
 
 
 def _new_seed() -> Seed:

@@ -11,7 +11,8 @@ from bot.cli import display
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, answer, complain, say
 from bot.crew import WorkerFailed
 from bot.progress import clock
-from bot.studio import Proposal, Studio
+from bot.proposal import Proposal
+from bot.studio import Studio
 from storage.schema import Job, JobState, UserError
 
 Options = argparse.Namespace

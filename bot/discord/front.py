@@ -16,7 +16,8 @@ from bot.discord.details import details_of, storyboard_text
 from bot.discord.forgetting import Forgetting
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
-from bot.studio import Proposal, Studio
+from bot.proposal import Proposal
+from bot.studio import Studio
 from bot.wish import Wish, require_place
 from storage.cards import Withdrawn
 from storage.schema import Card, Draft, Job, JobState, Policy, Request, Take, UserError
