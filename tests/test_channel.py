@@ -188,3 +188,16 @@ async def test_the_same_message_twice_is_answered_once(tmp_path: Path) -> None:
         message = await w.say(w.ann, "5 s of my dog, he runs", w.photo)
         await w.client.on_message(message)
         assert len(w.messages) == 1
+
+
+async def test_a_film_is_sent_to_who_asks_for_it_by_button_and_by_reaction(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        await w.filmed()
+        shown = w.messages[-1]
+        pressed = await w.bob.click(shown, label="Send to me")
+        assert "direct messages" in pressed.response.content
+        await w.ann.react(shown, "📩")
+        for person in (w.ann, w.bob):
+            (sent,) = person.user.dm_channel.history()
+            assert [a.filename for a in sent.attachments] == ["take-1.mp4"]

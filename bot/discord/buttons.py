@@ -18,6 +18,7 @@ EMOJI = {
     "again": "🔁",
     "continue": "▶️",
     "details": "ℹ️",
+    "send": "📩",
     "delete": "🗑️",
     "film": "🎬",
     "edit": "✏️",

@@ -54,13 +54,15 @@ async def press_take(client: "LongtakeClient", interaction: discord.Interaction,
     except UserError as error:
         await interaction.response.send_message(sentence_of(error, ask.locale), ephemeral=True)
         return
-    done = {"again": "done.again", "delete": "done.deleted"}.get(act, "")
+    done = {"again": "done.again", "delete": "done.deleted", "send": "done.sent"}.get(act, "")
     async with answering(interaction, done):
         match act:
             case "again":
                 await front.again(ask, take)
             case "delete":
                 await front.delete(ask, take)
+            case "send":
+                await front.send_to(ask, take)
             case "details":
                 await tell(interaction, details_of(take, ask.locale))
 

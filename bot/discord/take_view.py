@@ -10,7 +10,7 @@ from bot.progress import clock
 from storage.schema import Take
 
 LONGEST_ALT = 1000
-ACTS = ("continue", "again", "edit", "details", "delete")
+ACTS = ("continue", "again", "edit", "details", "send", "delete")
 
 
 def film_name(take: Take) -> str:
