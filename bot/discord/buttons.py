@@ -27,72 +27,34 @@ EMOJI = {
 }
 
 
-def _button(kind: str, act: str, number: int, locale: str) -> discord.ui.Button[discord.ui.View]:
-    return discord.ui.Button(
-        label=say(locale, f"button.{act}"),
-        style=STYLES.get(act, discord.ButtonStyle.secondary),
-        emoji=EMOJI.get(act),
-        custom_id=f"longtake:{kind}:{act}:{number}",
-    )
-
-
-class CardButton(
+class PressButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"longtake:card:(?P<act>[a-z]+):(?P<number>\d+)",
+    template=r"longtake:(?P<kind>card|take):(?P<act>[a-z]+):(?P<number>\d+)",
 ):
-    """Something to do with a card."""
+    """Something to do with a card or a take."""
 
-    def __init__(self, act: str, number: int, item: discord.ui.Button[discord.ui.View]) -> None:
+    def __init__(self, kind: str, act: str, number: int, item: discord.ui.Button[discord.ui.View]) -> None:
         super().__init__(item)
-        self.act, self.number = act, number
+        self.kind, self.act, self.number = kind, act, number
 
     @classmethod
-    def labelled(cls, act: str, number: int, locale: str) -> Self:
-        """The button of a card."""
-        return cls(act, number, _button("card", act, number, locale))
+    def labelled(cls, kind: str, act: str, number: int, locale: str) -> Self:
+        """The button of a "card" or a "take"."""
+        button: discord.ui.Button[discord.ui.View] = discord.ui.Button(
+            label=say(locale, f"button.{act}"),
+            style=STYLES.get(act, discord.ButtonStyle.secondary),
+            emoji=EMOJI.get(act),
+            custom_id=f"longtake:{kind}:{act}:{number}",
+        )
+        return cls(kind, act, number, button)
 
     @classmethod
     async def from_custom_id(
-        cls,
-        _: discord.Interaction,
-        item: discord.ui.Item[discord.ui.View],
-        match: re.Match[str],
-        /,
+        cls, _: discord.Interaction, item: discord.ui.Item[discord.ui.View], match: re.Match[str], /
     ) -> Self:
         """A button that somebody pressed, of a message of any age."""
-        return cls(match["act"], int(match["number"]), item)  # type: ignore[arg-type]
+        return cls(match["kind"], match["act"], int(match["number"]), item)  # type: ignore[arg-type]
 
     async def callback(self, interaction: discord.Interaction) -> None:
         """Hand over to who knows what to do."""
-        await interaction.client.pressed_card(interaction, self.act, self.number)  # type: ignore[attr-defined]
-
-
-class TakeButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"longtake:take:(?P<act>[a-z]+):(?P<number>\d+)",
-):
-    """Something to do with a take."""
-
-    def __init__(self, act: str, number: int, item: discord.ui.Button[discord.ui.View]) -> None:
-        super().__init__(item)
-        self.act, self.number = act, number
-
-    @classmethod
-    def labelled(cls, act: str, number: int, locale: str) -> Self:
-        """The button of a take."""
-        return cls(act, number, _button("take", act, number, locale))
-
-    @classmethod
-    async def from_custom_id(
-        cls,
-        _: discord.Interaction,
-        item: discord.ui.Item[discord.ui.View],
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """A button that somebody pressed, of a message of any age."""
-        return cls(match["act"], int(match["number"]), item)  # type: ignore[arg-type]
-
-    async def callback(self, interaction: discord.Interaction) -> None:
-        """Hand over to who knows what to do."""
-        await interaction.client.pressed_take(interaction, self.act, self.number)  # type: ignore[attr-defined]
+        await interaction.client.pressed(interaction, self.kind, self.act, self.number)  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import discord
 
-from bot.discord.buttons import CardButton
+from bot.discord.buttons import PressButton
 from bot.discord.faces import CardFace, Phase, WindowFace
 from bot.discord.plan_lines import plan_lines, window_line
 from bot.discord.safe import one_line, plain
@@ -90,7 +90,7 @@ def _items(face: CardFace) -> list[Item]:
     if buttons := buttons_of(face):
         row: discord.ui.ActionRow[discord.ui.LayoutView] = discord.ui.ActionRow()
         for act in buttons:
-            row.add_item(CardButton.labelled(act, face.card, face.locale))
+            row.add_item(PressButton.labelled("card", act, face.card, face.locale))
         items.append(row)
     return items
 

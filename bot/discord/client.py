@@ -14,7 +14,7 @@ from bot.discord import commands
 from bot.discord.answering import LONGEST, sentence_of
 from bot.discord.ask import Ask
 from bot.discord.board import Board
-from bot.discord.buttons import CardButton, TakeButton
+from bot.discord.buttons import PressButton
 from bot.discord.commands.tree import Tree
 from bot.discord.front import Front
 from bot.discord.keys import channel_of, key_of, place_of
@@ -54,7 +54,7 @@ class LongtakeClient(discord.Client):
 
     async def setup_hook(self) -> None:
         """Once, before the first event."""
-        self.add_dynamic_items(CardButton, TakeButton)
+        self.add_dynamic_items(PressButton)
         await self.tree.set_translator(CatalogueTranslator())
         await commands.install(self)
         self.do(self.studio.prepare())
@@ -125,13 +125,10 @@ class LongtakeClient(discord.Client):
         """What an event did wrong goes to the log, whole."""
         log.exception("the event %s failed", event_method)
 
-    async def pressed_card(self, interaction: discord.Interaction, act: str, card: int) -> None:
-        """A button of a card."""
-        await press_card(self, interaction, act, card)
-
-    async def pressed_take(self, interaction: discord.Interaction, act: str, take: int) -> None:
-        """A button of a take."""
-        await press_take(self, interaction, act, take)
+    async def pressed(self, interaction: discord.Interaction, kind: str, act: str, number: int) -> None:
+        """A button of a card or of a take."""
+        press = press_card if kind == "card" else press_take
+        await press(self, interaction, act, number)
 
     # ---- talk ----
 

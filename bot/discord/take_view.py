@@ -2,7 +2,7 @@
 
 import discord
 
-from bot.discord.buttons import TakeButton
+from bot.discord.buttons import PressButton
 from bot.discord.card_view import LONGEST_TITLE, lineage
 from bot.discord.safe import one_line, plain
 from bot.discord.texts import say
@@ -10,7 +10,7 @@ from bot.progress import clock
 from storage.schema import Take
 
 LONGEST_ALT = 1000
-ACTS = ("continue", "again", "edit", "details", "send", "delete")
+ROWS = ("continue", "again", "edit"), ("details", "send", "delete")
 
 
 def film_name(take: Take) -> str:
@@ -42,6 +42,9 @@ def take_alt(take: Take, locale: str) -> str:
 def take_view(take: Take, locale: str) -> discord.ui.View:
     """The buttons of a take; they outlive a restart."""
     view = discord.ui.View(timeout=None)
-    for act in ACTS:
-        view.add_item(TakeButton.labelled(act, take.id, locale))
+    for row, acts in enumerate(ROWS):
+        for act in acts:
+            button = PressButton.labelled("take", act, take.id, locale)
+            button.row = row
+            view.add_item(button)
     return view
