@@ -81,9 +81,11 @@ class Board:
         face = await asyncio.to_thread(face_of, self._studio, card)
         try:
             message = await persistently(lambda: self._post(ask.channel, ask.message, face))
-        except discord.Forbidden as error:
-            self._studio.cards.change(card.id, closed=True)
-            raise UserError(say(ask.locale, "error.may_not_post")) from error
+        except Exception as error:
+            self._studio.cards.change(card.id, closed=True)  # nobody sees it, so nobody could settle it
+            if isinstance(error, discord.Forbidden):
+                raise UserError(say(ask.locale, "error.may_not_post")) from error
+            raise
         self._shown[card.id].face = face
         return self._studio.cards.change(card.id, message=str(message.id))
 
@@ -192,14 +194,14 @@ class Board:
                 await self.fail(card.id, say(card.locale, "take.lost"))
                 return
         if job.state.final and self._shown[card.id].shows.over:
-            if job.state is JobState.FAILED:
+            await self._show(self._studio.cards.get(card.id) or card, at_once=True)
+            self._studio.cards.change(card.id, closed=True)
+            self._shown.pop(card.id, None)
+            if job.state is JobState.FAILED:  # told last: if it cannot be told, the card is settled all the same
                 told = say(
                     "en", "log.failed", job=job.id, error=job.error or "", channel=f"<#{number_of(card.channel)}>"
                 )
                 await report(self._client, self._studio, card.place, told)
-            await self._show(self._studio.cards.get(card.id) or card, at_once=True)
-            self._studio.cards.change(card.id, closed=True)
-            self._shown.pop(card.id, None)
 
     async def _show(self, card: Card, at_once: bool = False, line: Line | None = None) -> None:
         """Edit a card's message if it shows something else: a change of state at once, numbers now and then.
@@ -265,7 +267,7 @@ class Board:
         for key, message in gone.messages:
             channel = await channel_of(self._client, key)
             if channel is not None:
-                with contextlib.suppress(discord.NotFound, discord.Forbidden):
+                with contextlib.suppress(discord.RateLimited, *TROUBLE):  # one that stays must not keep the others
                     await channel.get_partial_message(int(message)).delete()
 
     def knows(self, card: int) -> bool:

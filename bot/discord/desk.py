@@ -22,11 +22,14 @@ class CardDesk:
         """On the new card; the former one is settled by it. Without a new one, on the former."""
         if self.own:
             self.cards.propose(self.own.id, draft)
-        if self.former and (self.own or draft is None):
-            self.cards.propose(self.former.id, None)
-            self.cards.change(self.former.id, closed=True)
-        elif self.former:
-            self.cards.propose(self.former.id, draft)
+        former = self.cards.get(self.former.id) if self.former else None
+        if former is None or former.job is not None:
+            return  # it was filmed or forgotten while this was planned, and is no longer discussed
+        if self.own or draft is None:
+            self.cards.propose(former.id, None)
+            self.cards.change(former.id, closed=True)
+        else:
+            self.cards.propose(former.id, draft)
 
     def take(self) -> Draft | None:
         """From the card."""

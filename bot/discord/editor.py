@@ -68,10 +68,13 @@ class WindowChoice(discord.ui.Select[discord.ui.View]):
 
     async def callback(self, interaction: discord.Interaction) -> None:
         """Open the form."""
-        index = int(self.values[0])
-        await interaction.response.send_modal(
-            WindowModal(self._client, self._draft, index, self._card, str(interaction.locale))
-        )
+        locale, index = str(interaction.locale), int(self.values[0])
+        try:
+            draft = newest(self._client, self._draft, self._card, locale)
+        except UserError as error:
+            await interaction.response.send_message(str(error), ephemeral=True)
+            return
+        await interaction.response.send_modal(WindowModal(self._client, draft, index, self._card, locale))
 
 
 class WindowModal(discord.ui.Modal):
@@ -94,15 +97,15 @@ class WindowModal(discord.ui.Modal):
         """Show the changed plan."""
         ask = ask_of(interaction)
         async with answering(interaction, "done.edited"):
-            edited = self._edited(ask.locale)
+            edited = self._edited(newest(self._client, self._draft, self._card, ask.locale), ask.locale)
             card = self._client.studio.cards.get(self._card) if self._card is not None else None
             if card:
                 await self._client.front.edit(ask, card, edited)
             else:
                 await self._client.front.show_draft(ask, edited)
 
-    def _edited(self, locale: str) -> Draft:
-        plan, index = self._draft.plan, self._index
+    def _edited(self, draft: Draft, locale: str) -> Draft:
+        plan, index = draft.plan, self._index
         window = plan.storyboard.windows[index].model_copy(
             update={
                 "scene": self.scene.value.strip(),
@@ -113,7 +116,19 @@ class WindowModal(discord.ui.Modal):
         windows: list[StoryboardWindow] = list(plan.storyboard.windows)
         windows[index] = window
         board = plan.storyboard.model_copy(update={"windows": tuple(windows)})
-        return self._draft.model_copy(update={"plan": rewrite(plan, board)})
+        return draft.model_copy(update={"plan": rewrite(plan, board)})
+
+
+def newest(client: "LongtakeClient", draft: Draft, card: int | None, locale: str) -> Draft:
+    """What a form changes: a card's draft as it is by now, since other windows may have been edited meanwhile."""
+    if card is None:
+        return draft
+    now = client.studio.cards.get(card)
+    if now is None:
+        raise UserError(say(locale, "error.card_forgotten"))
+    if now.draft is None:
+        raise UserError(say(locale, "error.no_draft"))
+    return now.draft
 
 
 def _field(text: str, style: discord.TextStyle, longest: int) -> "discord.ui.TextInput[discord.ui.Modal]":

@@ -22,7 +22,7 @@ class Forgetting(Rights):
 
     async def delete(self, ask: Ask, take: Take) -> Forgotten:
         """Take a film out of the channel and of storage; what continues it stays."""
-        if take.errand.requester != ask.asker_key and not ask.moderates:
+        if take.errand.requester != ask.asker_key and not self.cleans(ask, take.errand.channel):
             owner = f"<@{number_of(take.errand.requester)}>"
             raise UserError(say(ask.locale, "error.not_yours_to_delete", owner=owner))
         gone = await asyncio.to_thread(self.studio.forget.take, take.id)
@@ -35,9 +35,11 @@ class Forgetting(Rights):
         if card is None:
             return
         if card.job is not None:
-            if self.studio.jobs.get(card.job).state is not JobState.QUEUED:
+            state = self.studio.jobs.get(card.job).state
+            if state in (JobState.RUNNING, JobState.DONE):
                 return
-            self.studio.cancel(card.job)
+            if state is JobState.QUEUED:
+                self.studio.cancel(card.job)
         await self.board.take_down(await asyncio.to_thread(self.studio.forget.card, card.id))
 
     async def forget(self, ask: Ask) -> Forgotten:

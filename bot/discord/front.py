@@ -20,7 +20,7 @@ from bot.proposal import Proposal
 from bot.studio import Studio
 from bot.wish import Wish, require_place
 from storage.cards import Withdrawn
-from storage.schema import Card, Draft, Job, JobState, Policy, Request, Take, UserError
+from storage.schema import Card, Draft, IntentKind, Job, JobState, Policy, Request, Take, UserError
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
 FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, "paused": False}  # of a plan to look at
@@ -42,6 +42,8 @@ class Front(Forgetting):
         async with pictures_of(ask.attachments, self.settings.discord_picture_mib) as pictures:
             wish = self._wish(ask, policy, pictures, take=self._replied_take(ask))
             turn = await self.conversation.hear(wish, CardDesk(self.studio.cards, former))
+        if turn.films and turn.intent.kind is not IntentKind.FILM and turn.context.take:
+            self.require_continue(ask, turn.context.take)  # also the channel's last one, which nobody named
         if not turn.films:
             reply = await self.conversation.answer(turn)
             if reply.job and former:
@@ -124,6 +126,7 @@ class Front(Forgetting):
     async def cancel(self, ask: Ask, card: Card) -> None:
         """Cancel a card's job, or throw its draft away."""
         self.require_own(ask, card, "cancel")
+        card = self.studio.cards.get(card.id) or card  # it may have been filmed since it was looked at
         if card.job is not None:
             self.studio.cancel(card.job)
             await self.board.refresh(card.id)
@@ -184,7 +187,7 @@ class Front(Forgetting):
         card = await self.board.open(ask)
         try:
             reply = await direct(card)
-            if self._dropped(card):
+            if self._dropped(card, reply.job):
                 return
             if reply.draft and not self._waits(ask, policy, approve):
                 wish = self._wish(ask, policy)
@@ -203,11 +206,13 @@ class Front(Forgetting):
             await self._film_on(card, reply.job)
         await self.board.refresh(card.id, reply.lines)
 
-    def _dropped(self, card: Card) -> bool:
-        """Whether a card was cancelled while its plan was made; what was planned is thrown away."""
+    def _dropped(self, card: Card, job: Job | None = None) -> bool:
+        """Whether a card was cancelled while its plan was made; what was planned is thrown away, and not filmed."""
         now = self.studio.cards.get(card.id)
         if now and not now.closed:
             return False
+        if job:
+            self.studio.cancel(job.id)
         self.studio.cards.propose(card.id, None)
         return True
 
@@ -275,6 +280,8 @@ class Front(Forgetting):
         if name is None:
             return ask.text
         words = next((style.words for style in policy.styles if style.name == name), None)
+        if words is None and ask.style is None:
+            return ask.text  # a default of their own, from another server
         if words is None:
             raise UserError(say(ask.locale, "error.no_style", style=name))
         return f"{ask.text.rstrip('. ')}. {words}" if ask.text else ask.text

@@ -1,16 +1,19 @@
 """Reactions: an emoji on a film or on its card is a word. One of a kind a person and message."""
 
+import logging
 from typing import TYPE_CHECKING
 
 import discord
 
+from bot.discord.answering import LONGEST, sentence_of
 from bot.discord.ask import Ask
 from bot.discord.keys import channel_of, key_of
-from storage.schema import Card, JobState, Take, UserError
+from storage.schema import Card, JobState, Take
 
 if TYPE_CHECKING:
     from bot.discord.client import LongtakeClient
 
+log = logging.getLogger(__name__)
 ACTS = {
     "🔁": "again",
     "🎲": "again",
@@ -39,8 +42,12 @@ async def react(client: "LongtakeClient", payload: discord.RawReactionActionEven
     ask = Ask(event=event, channel=channel, asker=asker, locale=locale_of(channel))
     try:
         await _act(client, ask, act, take, card)
-    except UserError as error:
-        await channel.send(f"{asker.mention}: {error}")
+    except Exception as error:  # noqa: BLE001 - the outermost place: whoever reacted is told
+        studio.seen.unsee(event)  # so that it counts when it is made again
+        try:
+            await channel.send(f"{asker.mention}: {sentence_of(error, ask.locale)}"[:LONGEST])
+        except discord.DiscordException as trouble:
+            log.info("reaction %s is not answered: %s", event, trouble)
 
 
 async def take_back(client: "LongtakeClient", payload: discord.RawReactionActionEvent) -> None:

@@ -43,7 +43,7 @@ class Rights:
         """UserError unless the asker may film on from a take, or film it again, here."""
         self.require_seen(ask, take)
         own = take.errand.requester == ask.asker_key
-        if self.policy(ask).continue_by == "owner" and not own and not ask.moderates:
+        if self.policy(ask).continue_by == "owner" and not own and not self.cleans(ask, take.errand.channel):
             raise UserError(say(ask.locale, "error.not_yours_to_continue", take=take.id))
 
     def require_seen(self, ask: Ask, take: Take) -> None:
@@ -62,6 +62,15 @@ class Rights:
         may = place.permissions_for(ask.asker)  # type: ignore[arg-type]
         private = isinstance(place, discord.Thread) and place.is_private()
         return may.view_channel and may.read_message_history and (not private or may.manage_threads)
+
+    def cleans(self, ask: Ask, channel: str) -> bool:
+        """Whether the asker may clean up after others in a channel of the server on which is asked."""
+        if channel == ask.channel_key:
+            return ask.moderates
+        place = ask.guild.get_channel_or_thread(number_of(channel)) if ask.guild else None
+        if place is None or not isinstance(ask.asker, discord.Member):
+            return False
+        return place.permissions_for(ask.asker).manage_messages
 
     def require_own(self, ask: Ask, card: Card, act: str) -> None:
         """UserError unless the asker may do this to a card. Moderators may where they are."""
