@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import discord
 import pytest
 from discord_world import World, texts_of, world
 
 from bot.discord.ask import Ask
+from bot.discord.commands.gallery import _line as gallery_line
 from bot.discord.desk import CardDesk
 from bot.discord.editor import WindowModal, newest
 from storage.forget import Forgotten
@@ -207,3 +209,30 @@ async def test_a_log_channel_in_trouble_keeps_no_card_open(tmp_path: Path) -> No
         w.studio.jobs.fail(job.id, job.attempts, "out of memory", retry=False)
         await w.turn()
         assert w.studio.cards.open_cards() == []
+
+
+async def test_a_channel_in_trouble_keeps_no_other_from_being_caught_up_with(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.studio.seen.begin("message:1", f"discord:{w.channel.id}")
+        card = Card(
+            id=0,
+            place=f"discord:{w.guild.id}",
+            channel=f"discord:{w.channel.id}",
+            asker=f"discord:{w.ann.id}",
+            opened=discord.utils.utcnow(),
+        )
+        w.studio.cards.open(card)
+        w.env.inject_error("GET", "/channels/*/messages/1", status=503)
+        await w.restart()
+        await w.turn()
+        assert w.studio.cards.open_cards() == []
+
+
+async def test_a_page_of_a_deep_tree_of_long_titles_fits_into_a_message(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        take = await w.filmed()
+        board = take.plan.storyboard.model_copy(update={"title": "*_" * 60})
+        plan = take.plan.model_copy(update={"storyboard": board})
+        line = gallery_line(w.studio, take.model_copy(update={"plan": plan}), 9, 10**19)
+        assert 8 * (len(line) + 6) + 80 < 2000

@@ -202,7 +202,7 @@ class LongtakeClient(discord.Client):
                 await message.author.send(say("en", "error.may_not_post"))
             except discord.Forbidden:
                 log.info("message %d cannot be answered", message.id)
-        except discord.HTTPException as error:
+        except (discord.HTTPException, discord.RateLimited) as error:
             log.warning("message %d was not answered: %s", message.id, error)
 
     # ---- after a gap ----
@@ -212,12 +212,19 @@ class LongtakeClient(discord.Client):
         await asyncio.to_thread(self.studio.seen.forget, REMEMBER_SECONDS)
         for event, channel in await asyncio.to_thread(self.studio.seen.unfinished):
             if event not in self._hearing:
-                await self._hear_again(event, channel)
+                await self._alone(self._hear_again(event, channel))
         for card in await asyncio.to_thread(self.studio.cards.followed):
             if card.job is None and card.asked not in self._hearing and not self.board.knows(card.id):
-                await self.board.fail(card.id, say(card.locale, "error.restarted"))
+                await self._alone(self.board.fail(card.id, say(card.locale, "error.restarted")))
         for channel, mark in self.studio.seen.marks().items():
-            await self._read_on(channel, mark)
+            await self._alone(self._read_on(channel, mark))
+
+    async def _alone(self, step: Coroutine[Any, Any, None]) -> None:
+        """A step of catching up; one channel in trouble must not keep us from the others."""
+        try:
+            await step
+        except Exception:
+            log.exception("something was not caught up with")
 
     async def _hear_again(self, event: str, channel: str) -> None:
         """A message that nobody finished to answer, unless what it asked is on a card by now."""

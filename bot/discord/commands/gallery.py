@@ -9,6 +9,7 @@ import discord
 
 from bot.discord.answering import ask_of
 from bot.discord.keys import key_of, number_of
+from bot.discord.safe import one_line
 from bot.discord.texts import say
 from bot.studio import Studio
 from storage.schema import Take
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from bot.discord.client import LongtakeClient
 
 A_PAGE = 8  # takes
+LONGEST_TITLE = 32  # letters: eight lines, every letter of a title escaped and Discord's longest ids, fit a message
 MOST = 400  # takes that are looked through
 
 
@@ -106,7 +108,7 @@ def _line(studio: Studio, take: Take, depth: int, guild: object) -> str:
     message = next(iter(studio.takes.messages(take.id)), None)
     link = f"https://discord.com/channels/{guild}/{number_of(take.errand.channel)}/{message}"
     number = f"[{take.id}]({link})" if message else str(take.id)
-    title = discord.utils.escape_markdown(take.plan.storyboard.title[:60])
+    title = one_line(take.plan.storyboard.title, LONGEST_TITLE)
     when, owner = discord.utils.format_dt(take.created, "R"), f"<@{number_of(take.errand.requester)}>"
     told = f"**{number}** {title} · {take.film.seconds:.1f} s · {owner} · {when}"
-    return " " * 4 * min(depth, 8) + ("└ " if depth else "") + told
+    return "  " * min(depth, 6) + ("└ " if depth else "") + told
