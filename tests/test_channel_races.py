@@ -12,7 +12,7 @@ from bot.discord.commands.gallery import _line as gallery_line
 from bot.discord.desk import CardDesk
 from bot.discord.editor import WindowModal, newest
 from storage.forget import Forgotten
-from storage.schema import Card, JobState, Person, Policy, UserError
+from storage.schema import Card, JobState, Person, Policy, Style, UserError
 
 pytestmark = pytest.mark.asyncio
 
@@ -236,3 +236,25 @@ async def test_a_page_of_a_deep_tree_of_long_titles_fits_into_a_message(tmp_path
         plan = take.plan.model_copy(update={"storyboard": board})
         line = gallery_line(w.studio, take.model_copy(update={"plan": plan}), 9, 10**19)
         assert 8 * (len(line) + 6) + 80 < 2000
+
+
+async def test_a_style_of_mine_leaves_what_i_say_what_it_is(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        styles = (Style(name="noir", words="black and white, hard shadows"),)
+        w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(styles=styles))
+        w.studio.manners.keep_person(f"discord:{w.ann.id}", Person(style="noir"))
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        assert "hard shadows" in texts_of(w.messages[-1])
+        await w.say(w.ann, "status")
+        assert "Nothing of this channel" in texts_of(w.messages[-1])
+        await w.say(w.ann, "film it")
+        assert len(w.studio.jobs.queue()) == 1
+
+
+async def test_an_answer_shows_the_words_of_others_as_words(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        await w.say(w.bob, "5 s of [a gift](https://evil.example) <@1> it opens", w.photo)
+        await w.say(w.bob, "status")
+        assert "Job 1" in texts_of(w.messages[-1])
+        assert "[a gift](https" not in texts_of(w.messages[-1])
+        assert "<@1>" not in texts_of(w.messages[-1])

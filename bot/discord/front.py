@@ -14,6 +14,7 @@ from bot.discord.board import Board
 from bot.discord.desk import CardDesk
 from bot.discord.details import details_of, storyboard_text
 from bot.discord.forgetting import Forgetting
+from bot.discord.safe import one_line
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.proposal import Proposal
@@ -23,6 +24,7 @@ from storage.cards import Withdrawn
 from storage.schema import Card, Draft, IntentKind, Job, JobState, Policy, Request, Take, UserError
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
+LONGEST_LINE = 1000  # letters of a sentence that answers
 FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, "paused": False}  # of a plan to look at
 
 
@@ -51,7 +53,7 @@ class Front(Forgetting):
                 return ()
             if former:
                 await (self.board.drop if self._dropped(former) else self.board.refresh)(former.id)
-            return reply.lines
+            return tuple(one_line(line, LONGEST_LINE) for line in reply.lines)  # they may quote people
 
         async def direct(card: Card) -> Reply:
             told = replace(turn, desk=CardDesk(self.studio.cards, former, card))
@@ -275,8 +277,10 @@ class Front(Forgetting):
         return None if named or not ask.text else self.studio.manners.person(ask.asker_key).seconds
 
     def _styled(self, ask: Ask, policy: Policy) -> str:
-        """The words, with those of the style that was asked for."""
-        name = ask.style or self.studio.manners.person(ask.asker_key).style
+        """The words, with those of the style that was asked for. A person's own one is for new films: said words
+        without a picture may be "film it" or a change, and have to stay what they are."""
+        own = self.studio.manners.person(ask.asker_key).style if ask.message is None or ask.attachments else None
+        name = ask.style or own
         if name is None:
             return ask.text
         words = next((style.words for style in policy.styles if style.name == name), None)
