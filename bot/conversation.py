@@ -122,7 +122,7 @@ class Conversation:
         """Film what is discussed."""
         draft = desk.take()
         if draft is None:
-            raise UserError("There is no draft to film any more.")
+            raise UserError("There is no draft to film any more: it is filmed, or changed. Say what you want to see.")
         try:
             if wish.policy:
                 self._studio.quota.require(wish.requester, wish.policy, draft.plan.new_seconds)
