@@ -1,5 +1,6 @@
 """What several people do at once, and what one may not do by a side door: nothing is lost or filmed twice."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,20 @@ async def test_an_answer_shows_the_words_of_others_as_words(tmp_path: Path) -> N
         assert "Job 1" in texts_of(w.messages[-1])
         assert "[a gift](https" not in texts_of(w.messages[-1])
         assert "<@1>" not in texts_of(w.messages[-1])
+
+
+async def test_a_film_that_is_forgotten_while_it_is_sent_does_not_stay_in_the_channel(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        take = w.finish(await w.work())
+        copy = tmp_path / "copy.mp4"
+        copy.write_bytes(w.studio.media.path(take.film.video).read_bytes())
+
+        async def meanwhile(*_: object) -> Path:
+            await asyncio.to_thread(w.studio.forget.person, f"discord:{w.ann.id}")
+            return copy
+
+        w.client.board.delivery.copies.fitting = meanwhile  # type: ignore[method-assign]
+        await w.turn()
+        assert w.studio.takes.history(f"discord:{w.channel.id}") == []
+        assert [message for message in w.messages if message.attachments] == []

@@ -75,7 +75,11 @@ class Delivery:
         if message is None:
             message = await self._by_dm(card, take, channel, doubt)
         if message is not None:
-            self._studio.takes.post(take.id, str(message.id), key_of(message.channel))
+            try:
+                self._studio.takes.post(take.id, str(message.id), key_of(message.channel))
+            except UserError:  # forgotten while it was being sent: nobody could find it here any more
+                await message.delete()
+                return
             self._studio.cards.change(card.id, take_message=str(message.id))
             await _seed(message)
 
