@@ -94,7 +94,8 @@ class ModelDirector:
         dictated = DictatedEdits(form, edits_by_rules(form.board, brief) if brief.story else [])
         if not brief.story or dictated.exact:
             return Told(apply(dictated.edits, form.board), "Changed by rules.")
-        edits = await self._edits_freely(form, on_planning) if self.edits.worth_asking() else []
+        worth = self.edits.worth_asking() or not dictated.schema["properties"]  # there is nothing else to ask
+        edits = await self._edits_freely(form, on_planning) if worth else []
         self.edits.note(useful=bool(edits))
         edits = edits or await self._edits_dictated(dictated, on_planning)
         return Told(apply(edits, form.board), f"Changed by {self.model.name}.")

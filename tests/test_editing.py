@@ -15,6 +15,7 @@ from planner.compiler import compile_prompt
 from planner.editing import EditForm, edit_faults
 from planner.filled import Unreadable
 from planner.rules import RuleDirector
+from planner.trust import Trust
 from planner.writer import ModelDirector
 
 WISH = Brief("in the second window the dog should chase a butterfly", 4, pictures=2, former=BOARD)
@@ -152,3 +153,15 @@ def test_a_longer_film_keeps_its_windows_without_asking_anybody() -> None:
     told = revised(script, Brief("", 6, former=BOARD))
     assert script.asked == []
     assert told.storyboard.windows[:4] == BOARD.windows
+
+
+def test_where_nothing_can_be_dictated_even_a_model_that_is_never_of_use_is_asked_freely() -> None:
+    bare = replace(WISH, former=BOARD.model_copy(update={"windows": BOARD.windows[1:2]}), windows=1)
+    removal = replace(bare, story="remove the hole")
+
+    async def run() -> int:
+        async with served(script := Script([lost("x")])) as model:
+            await ModelDirector(model, 20, edits=Trust(misses=5)).storyboard(removal)
+        return len(script.asked)
+
+    assert asyncio.run(run()) == 2
