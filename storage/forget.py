@@ -84,9 +84,8 @@ class Forget:
         """Everything of a server that we are no longer on."""
         values, channels = {"place": place}, "SELECT channel FROM cards WHERE place = :place"
         with self._database.write() as db:
-            read = "SELECT 1 FROM cards WHERE place = :place AND cards.channel LIKE '%:' || read_marks.channel"
-            db.execute(f"DELETE FROM read_marks WHERE EXISTS ({read})", values)
-            db.execute(f"DELETE FROM channels WHERE channel IN ({channels})", values)
+            for table in ("read_marks", "channels"):
+                db.execute(f"DELETE FROM {table} WHERE channel IN ({channels})", values)
             jobs, cards = (
                 f"SELECT id FROM jobs WHERE channel IN ({channels})",
                 "SELECT id FROM cards WHERE place = :place",
@@ -267,7 +266,3 @@ def _numbers(db: sqlite_utils.Database, sql: str) -> tuple[int, ...]:
 
 def _list(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers)) or "NULL"
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")

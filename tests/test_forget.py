@@ -298,6 +298,14 @@ async def test_a_server_that_removes_the_bot_is_forgotten_and_no_other(tmp_path:
         w.studio.media.require(card.draft.plan.media)
 
 
+async def test_how_far_a_server_was_read_is_forgotten_with_it(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        assert w.studio.seen.marks().keys() == {f"discord:{w.channel.id}"}
+        w.studio.forget.place(f"discord:{w.guild.id}")
+        assert w.studio.seen.marks() == {}
+
+
 async def test_spent_film_is_forgotten_after_a_day(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         free(w)
