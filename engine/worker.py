@@ -68,7 +68,7 @@ class Worker:
                     job = None
                 if job is not None:
                     self.film(job)
-                elif until_idle and not self.jobs.queue():  # what a dead worker holds is waited for
+                elif until_idle and not self.jobs.any_open():  # what a dead worker holds is waited for
                     break
                 else:
                     self.stopping.wait(self.settings.poll_seconds)

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import sqlite_utils
+
 from storage.database import Database, Row, first_row, to_datetime, to_milliseconds
 from storage.schema import Card, Draft, Person, Policy, UserError
 
@@ -88,9 +90,10 @@ class Cards:
         rows = self._database.rows("SELECT * FROM cards WHERE asker = :asker ORDER BY id", {"asker": asker})
         return [_card(row) for row in rows]
 
-    def open_cards(self) -> list[Card]:
-        """Cards that may still change, oldest first."""
-        return [_card(row) for row in self._database.rows("SELECT * FROM cards WHERE closed = 0 ORDER BY id", {})]
+    def open_cards(self, asker: str | None = None) -> list[Card]:
+        """Cards that may still change, oldest first: all, or those of a person."""
+        sql = "SELECT * FROM cards WHERE closed = 0 AND (:asker IS NULL OR asker = :asker) ORDER BY id"
+        return [_card(row) for row in self._database.rows(sql, {"asker": asker})]
 
     def followed(self) -> list[Card]:
         """Cards that change by themselves, oldest first: being planned, or with a job. A draft waits for a word."""
@@ -115,19 +118,21 @@ class Seen:
     def first(self, event: str) -> bool:
         """Whether an event is met for the first time; of two that ask at once, one is told so."""
         with self._database.write() as db:
-            values = {"event": event, "now": to_milliseconds(self._now())}
-            sql = "INSERT INTO seen (event, at_ms) VALUES (:event, :now) ON CONFLICT DO NOTHING"
-            return db.execute(sql, values).rowcount == 1
+            return self._note(db, event)
 
     def begin(self, event: str, channel: str) -> bool:
         """Like `first`; and the event counts as unfinished until `end` says otherwise, whoever is killed meanwhile."""
         with self._database.write() as db:
-            values = {"event": event, "open": f"{_OPEN}{channel} {event}", "now": to_milliseconds(self._now())}
-            sql = "INSERT INTO seen (event, at_ms) VALUES (:event, :now) ON CONFLICT DO NOTHING"
-            if db.execute(sql, values).rowcount != 1:
-                return False
-            db.execute("INSERT OR REPLACE INTO seen (event, at_ms) VALUES (:open, :now)", values)
-            return True
+            first = self._note(db, event)
+            if first:
+                values = {"open": f"{_OPEN}{channel} {event}", "now": to_milliseconds(self._now())}
+                db.execute("INSERT OR REPLACE INTO seen (event, at_ms) VALUES (:open, :now)", values)
+            return first
+
+    def _note(self, db: sqlite_utils.Database, event: str) -> bool:
+        """Keep an event; whether it is a new one."""
+        sql = "INSERT INTO seen (event, at_ms) VALUES (:event, :now) ON CONFLICT DO NOTHING"
+        return db.execute(sql, {"event": event, "now": to_milliseconds(self._now())}).rowcount == 1
 
     def end(self, event: str, channel: str) -> None:
         """The event was answered."""

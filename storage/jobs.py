@@ -103,6 +103,10 @@ class Jobs:
         turns = f"LEFT JOIN ({_TURNS}) AS turns USING (id) WHERE {where} ORDER BY state = 'queued', place, id"
         return self._select(turns, {"channel": channel})
 
+    def any_open(self) -> bool:
+        """Whether a job is running or queued."""
+        return bool(self._database.rows("SELECT 1 FROM jobs WHERE state IN ('queued', 'running') LIMIT 1", {}))
+
     def recent(self, channel: str | None = None, state: JobState | None = None, limit: int = 20) -> list[Job]:
         """The newest jobs, newest first: all, or those of a channel, in a state, or both."""
         wanted = [name for name, value in (("channel", channel), ("state", state)) if value is not None]

@@ -25,7 +25,7 @@ from bot.discord.windows import newest_frame, post_windows
 from bot.line import Line
 from bot.studio import Studio
 from storage.forget import Forgotten
-from storage.schema import Card, JobState, UserError
+from storage.schema import Card, Job, JobState, UserError
 
 log = logging.getLogger(__name__)
 CARDS_AT_ONCE, UPLOADS_AT_ONCE = 16, 3
@@ -51,7 +51,6 @@ class Board:
     def __init__(self, client: discord.Client, studio: Studio, settings: DiscordSettings) -> None:
         self._client = client
         self._studio = studio
-        self._settings = settings
         self.delivery = Delivery(client, studio, settings)
         self._shown: dict[int, Shown] = defaultdict(Shown)
         self._opened: set[int] = set()
@@ -171,20 +170,19 @@ class Board:
         shown = self._shown[card.id]
         await asyncio.gather(
             shown.shows.attempt(self._show(card, line=line), self._first),
-            shown.hands.attempt(self._hand_over(card), self._first),
+            shown.hands.attempt(self._hand_over(card, line), self._first),
         )
 
-    async def _hand_over(self, card: Card) -> None:
-        """What is finished of a card's film, as far as it goes."""
-        if card.job is not None:
-            await post_windows(self._client, self._studio, card)
-            await self._settle(card)
-
-    async def _settle(self, card: Card) -> None:
-        """Hand over the take of a job that is done, once; a job that came to nothing is only shown."""
+    async def _hand_over(self, card: Card, line: Line | None) -> None:
+        """What is finished of a card's film: windows as they come, then the take."""
         if card.job is None:
             return
-        job = self._studio.jobs.get(card.job)
+        await post_windows(self._client, self._studio, card, line)
+        if line is None or card.job not in line.places:  # it waits for nobody any more
+            await self._settle(card, self._studio.jobs.get(card.job))
+
+    async def _settle(self, card: Card, job: Job) -> None:
+        """Hand over the take of a job that is done, once; a job that came to nothing is only shown."""
         if job.state is JobState.DONE and card.take_message is None:
             try:
                 async with self._uploads:
@@ -216,7 +214,7 @@ class Board:
                 return
             face = await self._face(card, shown, line)
             told = shown.face is None or (face.phase, face.preview) != (shown.face.phase, shown.face.preview)
-            due = told or at_once or time.monotonic() - shown.at >= self._settings.discord_edit_seconds
+            due = told or at_once or time.monotonic() - shown.at >= self._first
             if face == shown.face:
                 self._owed.discard(card.id)
             if face == shown.face or not due:

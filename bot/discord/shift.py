@@ -22,7 +22,7 @@ class Shift:
         if not self._wanted:
             return
         try:
-            if await asyncio.to_thread(self._studio.jobs.queue):
+            if await asyncio.to_thread(self._studio.jobs.any_open):
                 await asyncio.to_thread(self._studio.ensure_worker)
             self.trouble = ""
         except WorkerFailed as error:

@@ -8,6 +8,7 @@ import discord
 from bot.discord.card_view import window_text
 from bot.discord.faces import CardFace, face_of
 from bot.discord.keys import Place, channel_of
+from bot.line import Line
 from bot.studio import Studio
 from storage.footage import last_frame
 from storage.renders import segment_file, segment_name
@@ -24,14 +25,14 @@ def newest_frame(studio: Studio, face: CardFace) -> bytes | None:
     return last_frame(window) if window.is_file() else None
 
 
-async def post_windows(client: discord.Client, studio: Studio, card: Card) -> None:
+async def post_windows(client: discord.Client, studio: Studio, card: Card, line: Line | None) -> None:
     """Post the windows that were finished since the last turn; the last one comes with the film.
 
     A window is noted before it is sent: after a crash in between it is left out, not sent twice.
     """
     if card.job is None or not card.place or not studio.manners.policy(card.place).post_windows:
         return
-    face = await asyncio.to_thread(face_of, studio, card)
+    face = await asyncio.to_thread(face_of, studio, card, (), line)
     for number in range(card.windows_posted + 1, min(face.preview, len(face.windows) - 1) + 1):
         studio.cards.change(card.id, windows_posted=number)
         file, channel = segment_file(studio.settings.renders, card.job, number), await channel_of(client, card.channel)

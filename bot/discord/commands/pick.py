@@ -53,8 +53,9 @@ async def take_of(interaction: Talk, ask: Ask, number: int | None) -> Take:
 
 def cancellable(studio: Studio, asker: str) -> list[Card]:
     """A person's requests that are not done, the newest first."""
-    cards = [card for card in studio.cards.open_cards() if card.asker == asker]
-    return [c for c in reversed(cards) if c.job is None or not studio.jobs.get(c.job).state.final]
+    return [
+        c for c in reversed(studio.cards.open_cards(asker)) if c.job is None or not studio.jobs.get(c.job).state.final
+    ]
 
 
 def _title(studio: Studio, card: Card) -> str:
