@@ -110,6 +110,11 @@ class DictatedEdits:
         return edits
 
     @property
+    def can_be_dictated(self) -> bool:
+        """Whether there is an edit that can be told in more words."""
+        return bool(self._told())
+
+    @property
     def exact(self) -> bool:
         """Whether only numbers change, so that there is nothing to write."""
         return bool(self.edits) and all(edit.part == "anchor" for edit in self.edits)

@@ -94,7 +94,7 @@ class ModelDirector:
         dictated = DictatedEdits(form, edits_by_rules(form.board, brief) if brief.story else [])
         if not brief.story or dictated.exact:
             return Told(apply(dictated.edits, form.board), "Changed by rules.")
-        worth = self.edits.worth_asking() or not dictated.schema["properties"]  # there is nothing else to ask
+        worth = self.edits.worth_asking() or not dictated.can_be_dictated  # there is nothing else to ask
         edits = await self._edits_freely(form, on_planning) if worth else []
         self.edits.note(useful=bool(edits))
         edits = edits or await self._edits_dictated(dictated, on_planning)
@@ -116,7 +116,7 @@ class ModelDirector:
 
     async def _edits_dictated(self, dictated: DictatedEdits, on_planning: OnPlanning) -> list[Edit]:
         """The edits of the rules, with what the model adds."""
-        if not dictated.schema["properties"]:
+        if not dictated.can_be_dictated:
             raise Unreadable(f"the edits of {self.model.name} did not fit the wish")
         return dictated.read(await self._ask(dictated.question(), on_planning, "changing the plan in small steps"))
 

@@ -59,3 +59,9 @@ def window_at(film_time: float) -> tuple[int, float]:
 def film_time(window: int, seconds: float) -> float:
     """Seconds of the film at which `seconds` of window `window` is shown."""
     return seconds + WINDOW_STRIDE_SECONDS * (window - 1)
+
+
+def shown_seconds(window: int) -> tuple[float, float]:
+    """Seconds of the film from which and until which window `window` is shown."""
+    dropped = 0 if window == 1 else DROPPED_FRAMES
+    return film_time(window, dropped / FPS), film_time(window, WINDOW_SECONDS)

@@ -53,6 +53,11 @@ def sentence_of(error: Exception, locale: str, key: str = "error.trouble") -> st
     return say(locale, key, number=number)
 
 
+async def refuse(interaction: discord.Interaction, text: str) -> None:
+    """Say privately why nothing is done, as the first answer."""
+    await interaction.response.send_message(text, ephemeral=True)
+
+
 async def tell(interaction: discord.Interaction, text: str, **more: object) -> None:
     """Say something privately; the token may have died meanwhile."""
     try:

@@ -14,7 +14,7 @@ from bot.discord.ask import Ask
 from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
 from bot.discord.faces import CardFace, Phase, face_of
-from bot.discord.keys import Place, channel_of, number_of
+from bot.discord.keys import Place, channel_of, number_of, reference_to
 from bot.discord.log_channel import report
 from bot.discord.ours import found
 from bot.discord.rest import TROUBLE, Rest, persistently
@@ -89,7 +89,7 @@ class Board:
         return self._studio.cards.change(card.id, message=str(message.id))
 
     async def _post(self, channel: Place, asked: int | None, face: CardFace) -> discord.Message:
-        reference = channel.get_partial_message(asked).to_reference(fail_if_not_exists=False) if asked else None
+        reference = reference_to(channel, asked)
         nonce = f"card-{face.card}-{self._opened_at}"[:25]
         return await channel.send(view=card_view(face), reference=reference, mention_author=False, nonce=nonce)  # type: ignore[arg-type]
 

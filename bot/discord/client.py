@@ -17,7 +17,7 @@ from bot.discord.board import Board
 from bot.discord.buttons import PressButton
 from bot.discord.commands.tree import Tree
 from bot.discord.front import Front
-from bot.discord.keys import channel_of, key_of, place_of
+from bot.discord.keys import channel_of, key_of, locale_of, place_of
 from bot.discord.presses import press_card, press_take
 from bot.discord.reactions import ACTS, react, take_back
 from bot.discord.rest import persistently
@@ -177,7 +177,6 @@ class LongtakeClient(discord.Client):
         answered = message.reference.resolved if message.reference else None
         if isinstance(answered, discord.Message) and answered.author.id != self.user.id:
             attachments += [a for a in answered.attachments if (a.content_type or "").startswith("image/")]
-        guild = message.guild
         return Ask(
             event=f"message:{message.id}",
             channel=message.channel,  # type: ignore[arg-type]
@@ -186,7 +185,7 @@ class LongtakeClient(discord.Client):
             attachments=tuple(attachments),
             message=message.id,
             replied=message.reference.message_id if message.reference else None,
-            locale=str(guild.preferred_locale) if guild else "en-US",
+            locale=locale_of(message.channel),
         )
 
     async def answer(self, message: discord.Message, text: str) -> None:

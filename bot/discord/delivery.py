@@ -15,7 +15,7 @@ from pathlib import Path
 
 import discord
 
-from bot.discord.keys import Place, channel_of, is_restricted, key_of, number_of
+from bot.discord.keys import Place, channel_of, is_restricted, key_of, number_of, reference_to
 from bot.discord.ours import found
 from bot.discord.settings import DiscordSettings
 from bot.discord.take_view import film_name, take_alt, take_text, take_view
@@ -124,7 +124,6 @@ class Delivery:
     def _parcel(self, card: Card, job: Job, take: Take, channel: Place) -> Parcel:
         """The film below what asked for it. Who waited long is called back, unless they do not want to be."""
         kind, _, number = card.asked.partition(":")
-        asked = channel.get_partial_message(int(number)) if kind == "message" else None
         waited = (job.finished - job.created).total_seconds() if job.finished else 0.0
         long = max(waited, take.film.render_seconds) > LONG_SECONDS
         called = number_of(card.asker) if long and self._studio.manners.person(card.asker).notify else None
@@ -134,7 +133,7 @@ class Delivery:
             locale=card.locale,
             text=f"<@{called}> {text}" if called else text,
             most_bytes=self.limit_of(channel),
-            reference=asked.to_reference(fail_if_not_exists=False) if asked else None,
+            reference=reference_to(channel, number if kind == "message" else None),
             called=called,
             nonce=f"take-{take.id}-{int(take.created.timestamp())}"[:25],
         )

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.discord.answering import answering, ask_of
+from bot.discord.answering import answering, ask_of, refuse
 from bot.discord.texts import say
 from planner.compiler import rewrite
 from storage.schema import Beat, Card, Draft, StoryboardWindow, Take, UserError
-from storage.timeline import DROPPED_FRAMES, FPS, WINDOW_SECONDS, film_time
+from storage.timeline import film_time, shown_seconds
 
 if TYPE_CHECKING:
     from bot.discord.client import LongtakeClient
@@ -23,12 +23,11 @@ async def edit_card(client: "LongtakeClient", interaction: discord.Interaction, 
     ask = ask_of(interaction)
     try:
         client.front.require_own(ask, card, "edit")
-        if card.draft is None:
-            raise UserError(say(ask.locale, "error.no_draft"))
+        draft = draft_on(client, card.id, ask.locale)
     except UserError as error:
-        await interaction.response.send_message(str(error), ephemeral=True)
+        await refuse(interaction, str(error))
         return
-    await choose_window(client, interaction, card.draft, card.id)
+    await choose_window(client, interaction, draft, card.id)
 
 
 async def edit_take(client: "LongtakeClient", interaction: discord.Interaction, take: Take) -> None:
@@ -72,7 +71,7 @@ class WindowChoice(discord.ui.Select[discord.ui.View]):
         try:
             draft = newest(self._client, self._draft, self._card, locale)
         except UserError as error:
-            await interaction.response.send_message(str(error), ephemeral=True)
+            await refuse(interaction, str(error))
             return
         await interaction.response.send_modal(WindowModal(self._client, draft, index, self._card, locale))
 
@@ -121,8 +120,11 @@ class WindowModal(discord.ui.Modal):
 
 def newest(client: "LongtakeClient", draft: Draft, card: int | None, locale: str) -> Draft:
     """What a form changes: a card's draft as it is by now, since other windows may have been edited meanwhile."""
-    if card is None:
-        return draft
+    return draft if card is None else draft_on(client, card, locale)
+
+
+def draft_on(client: "LongtakeClient", card: int, locale: str) -> Draft:
+    """The draft that a card shows by now; UserError if it shows none any more."""
     now = client.studio.cards.get(card)
     if now is None:
         raise UserError(say(locale, "error.card_forgotten"))
@@ -137,8 +139,7 @@ def _field(text: str, style: discord.TextStyle, longest: int) -> "discord.ui.Tex
 
 def beats_of(text: str, window: int, locale: str) -> tuple[Beat, ...]:
     """Lines like "6.5 the dog jumps", in seconds of the film, as beats of a window in its own seconds."""
-    begins = film_time(window, 0.0 if window == 1 else DROPPED_FRAMES / FPS)
-    ends = film_time(window, WINDOW_SECONDS)
+    begins, ends = shown_seconds(window)
     beats = []
     for line in filter(None, map(str.strip, text.splitlines())):
         match = _BEAT.match(line)

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from bot.discord.keys import number_of
+from bot.discord.keys import link_to, number_of
 from bot.discord.trouble import stopped_text
 from bot.line import Estimate, Line, Place
 from bot.studio import Studio
 from storage.renders import segment_file
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
-from storage.timeline import DROPPED_FRAMES, FPS, WINDOW_SECONDS, film_time
+from storage.timeline import film_time, shown_seconds
 
 
 class Phase(StrEnum):
@@ -79,7 +79,7 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
         card=card.id,
         phase=Phase.PLANNING,
         locale=card.locale,
-        asker=int(card.asker.rpartition(":")[2]),
+        asker=number_of(card.asker),
         words=card.words,
         notes=notes,
     )
@@ -139,8 +139,7 @@ def _link(card: Card) -> str:
     """Where the take's message is; "" before there is one."""
     if card.take_message is None or not card.take_message.isdecimal():
         return ""
-    server = number_of(card.place) if card.place else "@me"
-    return f"https://discord.com/channels/{server}/{number_of(card.channel)}/{card.take_message}"
+    return link_to(number_of(card.place) if card.place else None, card.channel, card.take_message)
 
 
 def _phase(card: Card, job: Job) -> Phase:
@@ -165,11 +164,12 @@ def windows_of(
     faces = []
     for index, window in enumerate(plan.storyboard.windows, start=1):
         number = plan.source.head_windows + index
+        begins, ends = shown_seconds(number)
         faces.append(
             WindowFace(
                 number=number,
-                begins=film_time(number, 0.0 if number == 1 else DROPPED_FRAMES / FPS),
-                ends=film_time(number, WINDOW_SECONDS),
+                begins=begins,
+                ends=ends,
                 scene=window.scene,
                 beats=tuple((film_time(number, beat.seconds), beat.action) for beat in window.beats),
                 camera=window.camera,

@@ -16,6 +16,7 @@ from bot.discord.details import details_of, storyboard_text
 from bot.discord.forgetting import Forgetting
 from bot.discord.safe import one_line
 from bot.discord.settings import DiscordSettings
+from bot.discord.shown import not_filmed, shown_by
 from bot.discord.texts import say
 from bot.proposal import Proposal
 from bot.studio import Studio
@@ -244,13 +245,9 @@ class Front(Forgetting):
         """The take that a message answers, by its own message or by its card's."""
         if ask.replied is None:
             return None
-        take = self.studio.takes.by_message(str(ask.replied))
-        if take is None and (card := self.studio.cards.by_message(str(ask.replied))) and card.job is not None:
-            job = self.studio.jobs.get(card.job)
-            if job.take is None:
-                state = "error.not_filmed_yet" if not job.state.final else "error.never_filmed"
-                raise UserError(say(ask.locale, state))
-            take = self.studio.takes.get(job.take)
+        take, card = shown_by(self.studio, ask.replied)
+        if take is None and card and card.job is not None:
+            raise not_filmed(self.studio, card, ask.locale)
         if take:
             self.require_continue(ask, take)
         return take.id if take else None

@@ -47,3 +47,21 @@ async def channel_of(client: discord.Client, key: str) -> Place | None:
         except (discord.NotFound, discord.Forbidden):
             return None
     return channel if isinstance(channel, Place) else None
+
+
+def locale_of(channel: object) -> str:
+    """The language of a channel's server."""
+    guild = getattr(channel, "guild", None)
+    return str(guild.preferred_locale) if guild else "en-US"
+
+
+def reference_to(channel: Place, message: int | str | None) -> discord.MessageReference | None:
+    """A message as what another one answers, also if it is gone by then; None for none."""
+    if message is None:
+        return None
+    return channel.get_partial_message(int(message)).to_reference(fail_if_not_exists=False)
+
+
+def link_to(guild: int | None, channel: str, message: str) -> str:
+    """Where a message is, for a client to jump to."""
+    return f"https://discord.com/channels/{guild or '@me'}/{number_of(channel)}/{message}"

@@ -4,11 +4,11 @@ import logging
 
 import discord
 
+from bot.discord.answering import LONGEST
 from bot.discord.keys import channel_of
 from bot.studio import Studio
 
 log = logging.getLogger(__name__)
-LONGEST = 2000
 
 
 async def report(client: discord.Client, studio: Studio, place: str, text: str) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.discord.answering import answering, ask_of, sentence_of, tell
+from bot.discord.answering import answering, ask_of, refuse, tell
 from bot.discord.details import details_of, plan_text
 from bot.discord.editor import edit_card, edit_take
 from bot.discord.modals import ContinueModal
@@ -20,7 +20,7 @@ async def press_card(client: "LongtakeClient", interaction: discord.Interaction,
     front, ask = client.front, ask_of(interaction)
     card = client.studio.cards.get(number)
     if card is None:
-        await refuse(interaction, "error.card_forgotten")
+        await refuse(interaction, say(ask.locale, "error.card_forgotten"))
         return
     if act == "edit":
         await edit_card(client, interaction, card)
@@ -52,7 +52,7 @@ async def press_take(client: "LongtakeClient", interaction: discord.Interaction,
             await edit_take(client, interaction, take)
             return
     except UserError as error:
-        await interaction.response.send_message(sentence_of(error, ask.locale), ephemeral=True)
+        await refuse(interaction, str(error))
         return
     done = {"again": "done.again", "delete": "done.deleted", "send": "done.sent"}.get(act, "")
     async with answering(interaction, done):
@@ -65,8 +65,3 @@ async def press_take(client: "LongtakeClient", interaction: discord.Interaction,
                 await front.send_to(ask, take)
             case "details":
                 await tell(interaction, details_of(take, ask.locale))
-
-
-async def refuse(interaction: discord.Interaction, key: str) -> None:
-    """One sentence, privately."""
-    await interaction.response.send_message(say(str(interaction.locale), key), ephemeral=True)

@@ -7,7 +7,8 @@ import discord
 
 from bot.discord.answering import LONGEST, sentence_of
 from bot.discord.ask import Ask
-from bot.discord.keys import channel_of, key_of
+from bot.discord.keys import channel_of, key_of, locale_of
+from bot.discord.shown import shown_by
 from storage.schema import Card, JobState, Take
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ ACTS = {
 
 async def react(client: "LongtakeClient", payload: discord.RawReactionActionEvent) -> None:
     """Do what an emoji says."""
-    studio, message = client.studio, str(payload.message_id)
-    take, card = studio.takes.by_message(message), studio.cards.by_message(message)
-    if take is None and card and card.job is not None and (made := studio.jobs.get(card.job).take) is not None:
-        take = studio.takes.get(made)
+    studio = client.studio
+    take, card = shown_by(studio, payload.message_id)
     if take is None and card is None:
         return
     act, event = ACTS[payload.emoji.name], event_of(payload)
@@ -78,9 +77,3 @@ async def _act(client: "LongtakeClient", ask: Ask, act: str, take: Take | None, 
             await front.send_to(ask, take)
         case "details" if take:
             await front.tell_details(ask, take)
-
-
-def locale_of(channel: object) -> str:
-    """The language of a channel's server."""
-    guild = getattr(channel, "guild", None)
-    return str(guild.preferred_locale) if guild else "en-US"

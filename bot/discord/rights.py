@@ -9,6 +9,7 @@ from bot.discord.texts import say
 from bot.studio import Studio
 from storage.schema import Card, Policy, Take, UserError
 
+GuildPlace = discord.abc.GuildChannel | discord.Thread
 NEEDED = ("view_channel", "send_messages", "embed_links", "attach_files", "read_message_history")
 
 
@@ -56,7 +57,7 @@ class Rights:
         moderators can be told for sure."""
         if channel == ask.channel_key:
             return True
-        place = ask.guild.get_channel_or_thread(number_of(channel)) if ask.guild else None
+        place = _place(ask, channel)
         if place is None:
             return False
         may = place.permissions_for(ask.asker)  # type: ignore[arg-type]
@@ -67,7 +68,7 @@ class Rights:
         """Whether the asker may clean up after others in a channel of the server on which is asked."""
         if channel == ask.channel_key:
             return ask.moderates
-        place = ask.guild.get_channel_or_thread(number_of(channel)) if ask.guild else None
+        place = _place(ask, channel)
         if place is None or not isinstance(ask.asker, discord.Member):
             return False
         return place.permissions_for(ask.asker).manage_messages
@@ -78,6 +79,11 @@ class Rights:
         anyone = here and act == "cancel" and self.policy(ask).cancel_by == "anyone"
         if card.asker != ask.asker_key and not (here and ask.moderates) and not anyone:
             raise UserError(say(ask.locale, f"error.not_yours_to_{act}", owner=f"<@{number_of(card.asker)}>"))
+
+
+def _place(ask: Ask, channel: str) -> GuildPlace | None:
+    """A channel of the server on which is asked."""
+    return ask.guild.get_channel_or_thread(number_of(channel)) if ask.guild else None
 
 
 def missing_rights(channel: Place) -> list[str]:

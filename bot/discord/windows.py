@@ -7,7 +7,7 @@ import discord
 
 from bot.discord.card_view import window_text
 from bot.discord.faces import CardFace, face_of
-from bot.discord.keys import Place, channel_of
+from bot.discord.keys import channel_of, reference_to
 from bot.line import Line
 from bot.studio import Studio
 from storage.footage import last_frame
@@ -39,14 +39,8 @@ async def post_windows(client: discord.Client, studio: Studio, card: Card, line:
         if channel is None or not file.is_file():
             continue
         film = discord.File(file, f"job-{card.job}-{segment_name(number)}", spoiler=face.restricted)
+        text, answered = window_text(face, face.windows[number - 1]), reference_to(channel, card.message)
         try:
-            await channel.send(window_text(face, face.windows[number - 1]), file=film, reference=_answer(channel, card))  # type: ignore[arg-type]
+            await channel.send(text, file=film, reference=answered)  # type: ignore[arg-type]
         except discord.HTTPException as error:
             log.info("window %d of card %d cannot be posted: %s", number, card.id, error)
-
-
-def _answer(channel: Place, card: Card) -> discord.MessageReference | None:
-    """An answer to the card; None where it has no message any more."""
-    if card.message is None:
-        return None
-    return channel.get_partial_message(int(card.message)).to_reference(fail_if_not_exists=False)

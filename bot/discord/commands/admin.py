@@ -6,7 +6,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.answering import answering, ask_of, tell
-from bot.discord.commands.policy import change, require_manager, told
+from bot.discord.commands.policy import change, require_manager, told, with_key, without_key
 from bot.discord.commands.words import Talk, choices, command, phrase
 from bot.discord.keys import key_of
 from bot.discord.log_channel import report
@@ -52,8 +52,8 @@ async def allow_channel(interaction: Talk, channel: Channel) -> None:
     await change(
         interaction,
         lambda p: {
-            "channels": tuple(dict.fromkeys((*p.channels, key))),
-            "refused_channels": tuple(c for c in p.refused_channels if c != key),
+            "channels": with_key(p.channels, key),
+            "refused_channels": without_key(p.refused_channels, key),
         },
     )
 
@@ -65,8 +65,8 @@ async def deny_channel(interaction: Talk, channel: Channel) -> None:
     await change(
         interaction,
         lambda p: {
-            "refused_channels": tuple(dict.fromkeys((*p.refused_channels, key))),
-            "channels": tuple(c for c in p.channels if c != key),
+            "refused_channels": with_key(p.refused_channels, key),
+            "channels": without_key(p.channels, key),
         },
     )
 
@@ -80,7 +80,7 @@ async def clear_channels(interaction: Talk) -> None:
 @command("longtake.roles.allow", roles)
 async def allow_role(interaction: Talk, role: discord.Role) -> None:
     """People of this role may ask for films; once one is allowed, nobody else may."""
-    await change(interaction, lambda p: {"roles": tuple(dict.fromkeys((*p.roles, key_of(role))))})
+    await change(interaction, lambda p: {"roles": with_key(p.roles, key_of(role))})
 
 
 @command("longtake.roles.clear", roles)
@@ -146,13 +146,13 @@ async def who_cancels(interaction: Talk, who: str) -> None:
 @command("longtake.ban", longtake)
 async def ban(interaction: Talk, person: discord.User) -> None:
     """This person may not ask for films."""
-    await change(interaction, lambda p: {"banned": tuple(dict.fromkeys((*p.banned, key_of(person))))})
+    await change(interaction, lambda p: {"banned": with_key(p.banned, key_of(person))})
 
 
 @command("longtake.unban", longtake)
 async def unban(interaction: Talk, person: discord.User) -> None:
     """This person may ask for films again."""
-    await change(interaction, lambda p: {"banned": tuple(key for key in p.banned if key != key_of(person))})
+    await change(interaction, lambda p: {"banned": without_key(p.banned, key_of(person))})
 
 
 @command("longtake.pause", longtake)

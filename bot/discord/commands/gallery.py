@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 import discord
 
-from bot.discord.answering import ask_of
-from bot.discord.keys import key_of, number_of
+from bot.discord.answering import ask_of, refuse
+from bot.discord.keys import key_of, link_to, number_of
 from bot.discord.safe import one_line
 from bot.discord.texts import say
 from bot.studio import Studio
@@ -67,7 +67,7 @@ class PageButton(
         client: LongtakeClient = interaction.client  # type: ignore[assignment]
         ask = ask_of(interaction)
         if not client.front.sees(ask, key_of(self.page.channel)):
-            await interaction.response.send_message(say(ask.locale, "error.gallery_closed"), ephemeral=True)
+            await refuse(interaction, say(ask.locale, "error.gallery_closed"))
             return
         text, view = await gallery(client, self.page, ask.locale)
         await interaction.response.edit_message(content=text, view=view)
@@ -79,7 +79,7 @@ async def gallery(client: "LongtakeClient", page: Page, locale: str) -> tuple[st
     last = max(0, (len(rows) - 1) // A_PAGE)
     page = replace(page, number=min(page.number, last))
     channel = client.get_channel(page.channel)
-    guild = getattr(getattr(channel, "guild", None), "id", "@me")
+    guild = getattr(getattr(channel, "guild", None), "id", None)
     shown = rows[page.number * A_PAGE : (page.number + 1) * A_PAGE]
     lines = [_line(client.studio, take, depth, guild) for depth, take in shown]
     head = say(locale, f"gallery.{page.order}", count=len(rows), page=page.number + 1, pages=last + 1)
@@ -104,10 +104,9 @@ def _rows(studio: Studio, page: Page) -> list[tuple[int, Take]]:
     return [(depth, take) for depth, take in rows if not page.person or take.errand.requester == key_of(page.person)]
 
 
-def _line(studio: Studio, take: Take, depth: int, guild: object) -> str:
+def _line(studio: Studio, take: Take, depth: int, guild: int | None) -> str:
     message = next(iter(studio.takes.messages(take.id)), None)
-    link = f"https://discord.com/channels/{guild}/{number_of(take.errand.channel)}/{message}"
-    number = f"[{take.id}]({link})" if message else str(take.id)
+    number = f"[{take.id}]({link_to(guild, take.errand.channel, message)})" if message else str(take.id)
     title = one_line(take.plan.storyboard.title, LONGEST_TITLE)
     when, owner = discord.utils.format_dt(take.created, "R"), f"<@{number_of(take.errand.requester)}>"
     told = f"**{number}** {title} · {take.film.seconds:.1f} s · {owner} · {when}"

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import discord
 
-from bot.discord.answering import answering, ask_of, sentence_of, tell
+from bot.discord.answering import answering, ask_of, refuse, tell
 from bot.discord.commands.words import Talk, menu
 from bot.discord.details import details_of
 from bot.discord.modals import ContinueModal
+from bot.discord.shown import not_filmed, shown_by
 from bot.discord.texts import say
 from storage.schema import Take, UserError
 
@@ -19,7 +20,7 @@ async def continue_this(interaction: Talk, message: discord.Message) -> None:
         take = take_at(interaction, message)
         client.front.require_continue(ask, take)
     except UserError as error:
-        await interaction.response.send_message(sentence_of(error, ask.locale), ephemeral=True)
+        await refuse(interaction, str(error))
         return
     await interaction.response.send_modal(ContinueModal(client, take, ask.locale))
 
@@ -44,17 +45,10 @@ async def details(interaction: Talk, message: discord.Message) -> None:
 def take_at(interaction: Talk, message: discord.Message) -> Take:
     """The take that a message shows, or that its card led to."""
     studio, locale = interaction.client.studio, str(interaction.locale)
-    take = studio.takes.by_message(str(message.id))
+    take, card = shown_by(studio, message.id)
     if take is not None:
         return take
-    card = studio.cards.by_message(str(message.id))
-    if card is None:
-        raise UserError(say(locale, "error.no_take_on_message"))
-    job = studio.jobs.get(card.job) if card.job is not None else None
-    if job is None or job.take is None:
-        filming = not card.closed and (job is None or not job.state.final)
-        raise UserError(say(locale, "error.not_filmed_yet" if filming else "error.never_filmed"))
-    return studio.takes.get(job.take)
+    raise not_filmed(studio, card, locale) if card else UserError(say(locale, "error.no_take_on_message"))
 
 
 def menus() -> tuple[discord.app_commands.ContextMenu, ...]:

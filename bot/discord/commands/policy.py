@@ -21,6 +21,16 @@ def require_manager(interaction: Talk) -> None:
         raise UserError(say(str(interaction.locale), "error.not_a_manager"))
 
 
+def with_key(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """A list that has a key, once."""
+    return tuple(dict.fromkeys((*keys, key)))
+
+
+def without_key(keys: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """A list that has not."""
+    return tuple(other for other in keys if other != key)
+
+
 async def change(interaction: Talk, changed: Changed) -> None:
     """Change a server's policy, and tell what holds now."""
     async with answering(interaction):

@@ -5,7 +5,7 @@ import logging
 import discord
 from discord import app_commands
 
-from bot.discord.answering import sentence_of, tell
+from bot.discord.answering import refuse, sentence_of, tell
 from bot.discord.texts import say
 
 log = logging.getLogger(__name__)
@@ -27,9 +27,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
         if interaction.guild_id is None or not servers or interaction.guild_id in servers:
             return True
         if interaction.type is not discord.InteractionType.autocomplete:
-            await interaction.response.send_message(
-                say(str(interaction.locale), "error.server_refused"), ephemeral=True
-            )
+            await refuse(interaction, say(str(interaction.locale), "error.server_refused"))
         return False
 
     async def on_error(self, interaction: discord.Interaction, error: app_commands.AppCommandError, /) -> None:

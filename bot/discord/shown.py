@@ -1,0 +1,19 @@
+"""What a message of ours shows."""
+
+from bot.discord.texts import say
+from bot.studio import Studio
+from storage.schema import Card, Take, UserError
+
+
+def shown_by(studio: Studio, message: int) -> tuple[Take | None, Card | None]:
+    """The take that a message shows, or that its card led to, and the card if it is one."""
+    take, card = studio.takes.by_message(str(message)), studio.cards.by_message(str(message))
+    if take is None and card and card.job is not None and (made := studio.jobs.get(card.job).take) is not None:
+        take = studio.takes.get(made)
+    return take, card
+
+
+def not_filmed(studio: Studio, card: Card, locale: str) -> UserError:
+    """What is said of a card that has led to no take: it is on its way, or came to nothing."""
+    over = card.closed if card.job is None else studio.jobs.get(card.job).state.final
+    return UserError(say(locale, "error.never_filmed" if over else "error.not_filmed_yet"))
