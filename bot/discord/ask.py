@@ -11,6 +11,7 @@ import discord
 from yarl import URL
 
 from bot.discord.keys import Place, is_restricted, key_of, place_of
+from bot.discord.safe import one_line
 from storage.schema import UserError
 
 MOST_PICTURES = 4
@@ -130,5 +131,4 @@ async def _fetch(attachment: discord.Attachment, folder: Path, number: int) -> P
 
 def printable(name: str, longest: int = 40) -> str:
     """A file's name that is safe to show."""
-    shown = "".join(letter for letter in name if letter.isprintable())[:longest]
-    return discord.utils.escape_markdown(discord.utils.escape_mentions(shown)) or "the file"
+    return one_line(name, longest) or "the file"

@@ -1,7 +1,6 @@
 """All about a take, for who wants to know or to film it elsewhere."""
 
-import discord
-
+from bot.discord.safe import one_line
 from bot.discord.texts import say
 from bot.progress import clock
 from bot.studio import Studio
@@ -46,10 +45,10 @@ def prompts_of(plan: Plan) -> list[str]:
 
 def storyboard_text(board: Storyboard) -> list[str]:
     """A storyboard that nothing can be filmed from yet, window by window in seconds of the film."""
-    lines = [f"**{discord.utils.escape_markdown(board.title)}**"]
+    lines = [f"**{one_line(board.title, LONGEST)}**"]
     for number, window in enumerate(board.windows, start=1):
         beats = [f"{film_time(number, beat.seconds):.1f} s {beat.action}" for beat in window.beats]
-        told = discord.utils.escape_markdown("; ".join(filter(None, [window.scene, *beats, window.camera])))
+        told = one_line("; ".join(filter(None, [window.scene, *beats, window.camera])), LONGEST)
         lines.append(f"**{number}** {told}")
     return lines
 

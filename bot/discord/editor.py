@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.discord.answering import answering, ask_of, refuse
+from bot.discord.safe import one_line
 from bot.discord.texts import say
 from planner.compiler import rewrite
 from storage.schema import Beat, Card, Draft, StoryboardWindow, Take, UserError
@@ -144,7 +145,7 @@ def beats_of(text: str, window: int, locale: str) -> tuple[Beat, ...]:
     for line in filter(None, map(str.strip, text.splitlines())):
         match = _BEAT.match(line)
         if match is None:
-            raise UserError(say(locale, "error.no_beat", line=discord.utils.escape_markdown(line[:60])))
+            raise UserError(say(locale, "error.no_beat", line=one_line(line, 60)))
         seconds = float(match["seconds"].replace(",", "."))
         if not begins - 0.05 <= seconds <= ends:
             raise UserError(

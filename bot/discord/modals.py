@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.discord.answering import answering, ask_of
+from bot.discord.safe import one_line
 from bot.discord.texts import say
 from storage.schema import Take, UserError
 
@@ -45,4 +46,4 @@ def seconds_of(text: str, locale: str) -> float | None:
     try:
         return float(bare)
     except ValueError as error:
-        raise UserError(say(locale, "error.no_seconds", text=discord.utils.escape_markdown(text[:10]))) from error
+        raise UserError(say(locale, "error.no_seconds", text=one_line(text, 10))) from error

@@ -7,10 +7,12 @@ import discord
 
 from bot.discord.answering import LONGEST, answering, ask_of, tell
 from bot.discord.ask import Ask
+from bot.discord.card_view import LONGEST_TITLE
 from bot.discord.commands.gallery import Page, gallery
 from bot.discord.commands.words import Talk, choices, command
 from bot.discord.front import Front
 from bot.discord.keys import key_of, number_of
+from bot.discord.safe import one_line
 from bot.discord.texts import say
 from bot.line import Place
 from storage.schema import Card, JobState
@@ -68,7 +70,7 @@ def _line(front: Front, ask: Ask, card: Card, place: Place) -> str:
         where = say(locale, "queue.waits", place=place.number)
     title = say(locale, "queue.elsewhere")
     if front.sees(ask, card.channel):
-        title = f"**{discord.utils.escape_markdown(job.plan.storyboard.title)}** <#{number_of(card.channel)}>"
+        title = f"**{one_line(job.plan.storyboard.title, LONGEST_TITLE)}** <#{number_of(card.channel)}>"
     own = " ⭐" if card.asker == key_of(ask.asker) else ""
     return f"{where} · {title}{own}{when}"
 

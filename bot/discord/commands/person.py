@@ -12,6 +12,7 @@ from bot.discord.answering import answering, ask_of, tell
 from bot.discord.commands.pick import styles
 from bot.discord.commands.words import Talk, command, phrase
 from bot.discord.export import export_of
+from bot.discord.safe import one_line
 from bot.discord.texts import say
 from storage.schema import Person, UserError
 
@@ -33,7 +34,7 @@ async def me(
         ask, studio = ask_of(interaction), interaction.client.studio
         policy, key = interaction.client.front.policy(ask), ask.asker_key
         if style is not None and style not in {known.name for known in policy.styles}:
-            raise UserError(say(ask.locale, "error.no_style", style=discord.utils.escape_markdown(style[:40])))
+            raise UserError(say(ask.locale, "error.no_style", style=one_line(style, 40)))
         given = {"approve": approve, "style": style, "seconds": seconds, "notify": notify}
         told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         before = Person() if reset else studio.manners.person(key)
@@ -105,7 +106,7 @@ def defaults_of(wants: Person, locale: str) -> list[str]:
             locale,
             "me.defaults",
             approve=say(locale, words[wants.approve]),
-            style=discord.utils.escape_markdown(wants.style) if wants.style else say(locale, "me.none"),
+            style=one_line(wants.style, 40) if wants.style else say(locale, "me.none"),
             seconds=f"{wants.seconds:g}" if wants.seconds else say(locale, "me.none"),
             notify=say(locale, words[wants.notify]),
         )

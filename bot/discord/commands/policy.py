@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import discord
-
 from bot.discord.answering import answering, ask_of, tell
 from bot.discord.commands.words import Talk
 from bot.discord.keys import number_of
 from bot.discord.log_channel import report
+from bot.discord.safe import one_line
 from bot.discord.texts import say
 from storage.schema import Policy, UserError
 
@@ -61,7 +60,7 @@ def told(policy: Policy, locale: str) -> list[str]:
         return say(locale, "policy.on" if on else "policy.off")
 
     seconds = f"{policy.max_seconds:g} s" if policy.max_seconds else say(locale, "policy.studio")
-    names = ", ".join(discord.utils.escape_markdown(style.name) for style in policy.styles)
+    names = ", ".join(one_line(style.name, 40) for style in policy.styles)
     lines = [
         say(locale, "policy.channels", channels=listed(policy.channels, "#")),
         say(locale, "policy.roles", roles=listed(policy.roles, "@&")),
