@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.condition import WINDOW_LATENT_FRAMES
 from engine.demo.captions import TEXT_TOKENS, Beat, Wording
 from engine.demo.film import Director, Film, stack
 from engine.demo.inflate import inflate
 from engine.demo.measures import happened, onset
 from engine.demo.pool import FORGIVING, Pool, loops
-from engine.demo.reading import FIRST_SLOT, LATENT_FRAMES, LEVELS, NAMES, Tokens, controls
+from engine.demo.reading import FIRST_SLOT, LEVELS, NAMES, Tokens, controls
 from engine.demo.student import narrowed
 from engine.demo.train_vae import estranged
 from engine.demo.training import no_tokens
@@ -79,8 +80,8 @@ def test_windows_of_the_shipped_vae_join() -> None:
 @pytest.mark.parametrize("text", ["night falls", "(at 2.25 seconds: it snows)", "7", "\u00e9t\u00e9", "a" * 3000])
 def test_every_text_begins_with_one_token_for_each_latent_frame(text: str) -> None:
     encode = Tokens(DEMO / "text" / "tokenizer.json")
-    slots = slice(FIRST_SLOT, FIRST_SLOT + LATENT_FRAMES)
-    assert len(set(encode(text)[slots])) == LATENT_FRAMES
+    slots = slice(FIRST_SLOT, FIRST_SLOT + WINDOW_LATENT_FRAMES)
+    assert len(set(encode(text)[slots])) == WINDOW_LATENT_FRAMES
     assert encode(text)[slots] == encode("pan left")[slots]
 
 
@@ -152,10 +153,10 @@ def test_a_held_caption_hides_a_beat_before_its_time() -> None:
     page = Wording(["cat"], encode, encode.places).tell(
         "left", [Beat(2.5, "effect", "night")], np.random.default_rng(1)
     )
-    assert page.relay.shape == (LATENT_FRAMES, TEXT_TOKENS)
+    assert page.relay.shape == (WINDOW_LATENT_FRAMES, TEXT_TOKENS)
     assert (page.relay[:6].amin(1) < -10).all()
     assert (page.relay[12:] == 0).all()
-    assert (page.relay[:, FIRST_SLOT : FIRST_SLOT + LATENT_FRAMES] == 0).all()
+    assert (page.relay[:, FIRST_SLOT : FIRST_SLOT + WINDOW_LATENT_FRAMES] == 0).all()
 
 
 def drawn(count: int) -> Film:

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.condition import condition
+from engine.condition import WINDOW_LATENT_FRAMES, condition
 from engine.demo.captions import TEXT_TOKENS
 from engine.demo.clips import centre, film_to, load_photos
 from engine.demo.pool import Told, encode_film
-from engine.demo.reading import LATENT_FRAMES, Tokens, read
+from engine.demo.reading import Tokens, read
 from engine.demo.student import generate, velocity
 from engine.demo.training import Crew, films, projector, sheet
 from engine.dit import DiT
@@ -53,7 +53,7 @@ class Examiner:
 
     def _relay(self, count: int) -> Tensor:
         """Times as text alone. [count, T, L]"""
-        return torch.zeros(count, LATENT_FRAMES, TEXT_TOKENS, device=self.crew.device)
+        return torch.zeros(count, WINDOW_LATENT_FRAMES, TEXT_TOKENS, device=self.crew.device)
 
     def _noise(self, seed: int, count: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)

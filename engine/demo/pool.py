@@ -11,10 +11,10 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from engine.condition import condition
+from engine.condition import WINDOW_LATENT_FRAMES, condition
 from engine.demo.clips import Projector, film_to
 from engine.demo.film import WORDINGS, Film
-from engine.demo.reading import LATENT_FRAMES, read
+from engine.demo.reading import read
 from engine.demo.stage import STRIDE, WINDOW
 from engine.vae import VAE
 
@@ -76,7 +76,7 @@ class Pool:
             torch.zeros(films, 16, 1, 18, 32, device=device),
             torch.zeros(films, dtype=torch.bool, device=device),
             torch.zeros(films, 2, WORDINGS, *text, dtype=torch.bfloat16, device=device),
-            torch.zeros(films, 2, WORDINGS, LATENT_FRAMES, text[0], dtype=torch.float16, device=device),
+            torch.zeros(films, 2, WORDINGS, WINDOW_LATENT_FRAMES, text[0], dtype=torch.float16, device=device),
             torch.zeros(films, 16, 1, 18, 32, device=device),
             torch.zeros(films, dtype=torch.bool, device=device),
             torch.zeros(films, dtype=torch.bool, device=device),

@@ -24,6 +24,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from engine.condition import WINDOW_LATENT_FRAMES
 from engine.demo.captions import TEXT_TOKENS, Beat, Page, Wording
 from engine.demo.film import VELOCITY, Director, drift
 from engine.demo.muon import Muon
@@ -31,7 +32,6 @@ from engine.demo.training import Clock, Crew
 from engine.demo.words import EFFECTS, ENDS, MOVES, SPRITES
 from engine.text import token_ranges
 
-LATENT_FRAMES = 21
 NAMES = (*(f"effect {n}" for n in EFFECTS), *(f"end {n}" for n in ENDS), *(f"sprite {n}" for n in MOVES))
 CAMERA_CONTROLS = 6  # how fast it moves, and where it has come to
 LEVELS = CAMERA_CONTROLS + len(NAMES)  # numbers, the progress of what has begun among them; what follows is yes or no
@@ -47,8 +47,8 @@ SLOT_TOKENS = "".join(map(chr, (*range(1, 9), *range(14, 27))))  # one a latent 
 
 def controls(move: str | None, beats: list[Beat]) -> NDArray[np.float32]:
     """What a caption asks for every quarter of a second: camera, what has begun and how long ago. [T, K]"""
-    wanted = np.zeros((LATENT_FRAMES, CONTROLS), np.float32)
-    seconds = np.arange(LATENT_FRAMES, dtype=np.float32) / 4
+    wanted = np.zeros((WINDOW_LATENT_FRAMES, CONTROLS), np.float32)
+    seconds = np.arange(WINDOW_LATENT_FRAMES, dtype=np.float32) / 4
     turns = [beat for beat in beats if beat.kind == "camera"]
     if move is not None:
         wanted[:, :3] = VELOCITY[move]
@@ -93,7 +93,7 @@ class Teller(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden: [B, L, D] -> [B, T, K]"""
-        told: Tensor = self.out(hidden[:, FIRST_SLOT : FIRST_SLOT + LATENT_FRAMES])
+        told: Tensor = self.out(hidden[:, FIRST_SLOT : FIRST_SLOT + WINDOW_LATENT_FRAMES])
         return told
 
 
@@ -102,7 +102,7 @@ def fitted_teller(encoder: nn.Module, tokens: Tensor, wanted: Tensor) -> Teller:
     """The head that reads an encoder's slots best, by least squares. tokens: [B, L], wanted: [B, T, K]"""
     teller = Teller(WIDTH)
     hidden = torch.cat([read(encoder, some) for some in torch.split(tokens, 100)])
-    slots = hidden[:, FIRST_SLOT : FIRST_SLOT + LATENT_FRAMES].flatten(0, 1).double()
+    slots = hidden[:, FIRST_SLOT : FIRST_SLOT + WINDOW_LATENT_FRAMES].flatten(0, 1).double()
     rows = torch.cat([slots, torch.ones_like(slots[:, :1])], dim=1)
     goal = wanted.flatten(0, 1).double()
     goal[:, LEVELS:] = CERTAINTY * (goal[:, LEVELS:] - 0.5)
@@ -241,7 +241,7 @@ class Lessons:
             return hidden.new_zeros(())
         with torch.no_grad():
             before = read(self.keep, tokens)
-        words = slice(FIRST_SLOT + LATENT_FRAMES, None)
+        words = slice(FIRST_SLOT + WINDOW_LATENT_FRAMES, None)
         return KEEP_WEIGHT * (hidden - before)[:, words].square().mean() / before[:, words].var()
 
 
