@@ -26,6 +26,7 @@ from engine.products import feed_forward, reads, to_fp8
 PATCH = (1, 2, 2)  # latent frames, rows and columns that make one token
 ROPE_THETA = 10_000.0
 TIME_UNITS = 1000.0  # the network was trained with noise levels in thousandths
+TEXT_PRODUCTS = ("cross_attn.k", "cross_attn.v")  # of a block: they read a text once, and no step uses them
 
 
 @dataclass(frozen=True)
@@ -261,14 +262,15 @@ class DiT(nn.Module):
                     module.to(dtype)
         return self
 
-    def to_fp8(self, *, attention: bool, kept: int = 1) -> "DiT":
+    def to_fp8(self, *, attention: bool, kept: int = 1, device: torch.device | None = None) -> "DiT":
         """This network with the matrix products of its blocks in fp8, and with `attention` their self-attention too.
 
         The first and last `kept` blocks stay as they are: there errors are largest. LoRAs must be merged before.
+        `device` computes, and keeps nothing; without one, each weight's own.
         """
         blocks = list(cast("Iterable[Block]", self.blocks))[kept : self.config.layers - kept]
         for block in blocks:
-            to_fp8(block, kept=("cross_attn.k", "cross_attn.v"))  # of a text: few, and every step looks at them
+            to_fp8(block, kept=TEXT_PRODUCTS, device=device)  # of a text: few, and every step looks at them
             block.self_attn.in_fp8 = attention
         return self
 

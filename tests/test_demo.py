@@ -17,7 +17,8 @@ from engine.demo.reading import FIRST_SLOT, LEVELS, NAMES, Tokens, controls
 from engine.demo.student import narrowed
 from engine.demo.train_vae import estranged
 from engine.demo.training import no_tokens
-from engine.models import DEMO, load_network
+from engine.models import DEMO
+from engine.parts import load_network
 from engine.vae import VAE, VAEConfig
 
 TOY = VAEConfig(base_dim=8, dim_mult=(1, 1, 2, 2), res_blocks=1, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16)
