@@ -81,9 +81,9 @@ def as_found(found: Found, device: torch.device, dtype: torch.dtype, embeddings:
     """The 14 B model from checkpoints of any format. The VAE and texts go to `device`."""
     weights = found.path(Part.TEXT_ENCODER)
 
-    def load_umt5() -> nn.Module:
+    def load_umt5(place: torch.device) -> nn.Module:
         sizes = asdict(open_checkpoint(weights).config)
-        return build_umt5(sizes, load_text_weights(weights), str(weights))
+        return build_umt5(sizes, load_text_weights(weights, place), str(weights))
 
     sizes, vae_sizes = (open_checkpoint(found.path(part)).config for part in (Part.HIGH_NOISE, Part.VAE))
     assert isinstance(sizes, DiTConfig)

@@ -25,3 +25,8 @@ class EngineSettings(StorageSettings):
     def embeddings(self) -> Path:
         """What the text encoder made of texts before."""
         return self.data_dir / "embeddings"
+
+    @property
+    def kernels(self) -> Path:
+        """What was compiled for this machine's GPU."""
+        return self.data_dir / "kernels"

@@ -53,12 +53,13 @@ class TextEncoder:
         self,
         tokenizer: Path,
         weights: Sequence[Path],
-        load: Callable[[], nn.Module],
+        load: Callable[[torch.device], nn.Module],
         text_len: int,
         device: torch.device = CPU,
         cache: Path | None = None,
     ) -> None:
-        """weights: files that `load` reads; text_len: slots of the denoiser; cache: a folder for embeddings, or None"""
+        """weights: files that `load` reads, best to the device that it is given; text_len: slots of the denoiser;
+        cache: a folder for embeddings, or None"""
         self._stays = True
         self._files = (tokenizer, *weights)
         self._load = load
@@ -82,7 +83,7 @@ class TextEncoder:
             if not (folder / name).is_file():
                 raise UserError(f"The text encoder is not installed: there is no {folder / name}.")
         weights = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-        return cls(folder / "tokenizer.json", weights, lambda: load_umt5(folder), text_len, device, cache)
+        return cls(folder / "tokenizer.json", weights, lambda _: load_umt5(folder), text_len, device, cache)
 
     def __call__(self, text: str) -> Tensor:
         """Embeddings of a text, zero after its last token: [1, text_len, text_dim] float32."""
@@ -151,7 +152,7 @@ class TextEncoder:
     @cached_property
     def _network(self) -> nn.Module:
         with torch.inference_mode(mode=False):
-            network = self._load()
+            network = self._load(self._device if self._stays else CPU)
         if self._stays:
             return network.to(self._device)
         pool = Pool(self._device, pinned=False)
