@@ -25,6 +25,7 @@ from engine.checkpoints.checkpoint import open_checkpoint
 from engine.checkpoints.find import Found, Part, find_models
 from engine.checkpoints.load import load_dit, load_text_weights, load_vae
 from engine.dit import DiT, DiTConfig
+from engine.memory import HOST, InTurn, Tier
 from engine.settings import EngineSettings
 from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.text import TextEncoder, build_umt5
@@ -64,7 +65,7 @@ class Parts:
     expert_files: Mapping[Expert, Path]
     load_expert: Callable[[Path], DiT]
     load_vae: Callable[[], VAE]
-    load_text: Callable[[], TextEncoder]
+    load_text: Callable[[torch.device], TextEncoder]
     trained: bool
 
 
@@ -75,22 +76,35 @@ class ModelShelf:
         self._settings = settings
         self._device = device
         self._dtype = dtype
-        self._loaded: tuple[tuple[str, Mapping[Expert, Recipe]], Models] | None = None
+        self._loaded: tuple[tuple[str, Tier, Mapping[Expert, Recipe]], Models] | None = None
         self._found: Found | None = None
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
-    def load(self, plan: Plan) -> Models:
+    def load(self, plan: Plan, tier: Tier = Tier.RESIDENT) -> Models:
         """The models that a plan asks for, its LoRAs included; UserError when something is not there."""
-        wanted = plan.model, {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
+        wanted = plan.model, tier, {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
         if self._loaded is None or self._loaded[0] != wanted:
             kept = None
-            if self._loaded and self._loaded[0][0] == plan.model:
+            if self._loaded and self._loaded[0][:2] == wanted[:2]:
                 kept = self._loaded[1].vae, self._loaded[1].text
-            self._loaded = None  # the old experts go before the new ones come
-            self._found = None  # looked up once for a load, not once for each of its LoRAs
+            self.clear()  # the old experts go before the new ones come
             with _readable(plan.model):
-                self._loaded = wanted, self._read(self.find(plan.model), wanted[1], kept)
+                self._loaded = wanted, self._read(self.find(plan.model), wanted[2], tier, kept)
         return self._loaded[1]
+
+    def clear(self) -> None:
+        """Keep nothing that was loaded."""
+        self._loaded = None
+        self._found = None  # looked up once for a load, not once for each of its LoRAs
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def trained(self, model: str) -> bool:
+        """Whether a model was trained; nothing is loaded."""
+        if self._loaded and self._loaded[0][0] == model:
+            return self._loaded[1].trained
+        with _readable(model):
+            return self.find(model).trained
 
     def installed(self) -> list[str]:
         """Names of the models that `load` finds, each with a word on whether it was trained."""
@@ -128,8 +142,11 @@ class ModelShelf:
             raise UserError(f"There is no LoRA {name}: put {file.name} into {self._settings.lora_dir}.")
         return file
 
-    def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
-        vae, text = kept or (parts.load_vae(), parts.load_text())
+    def _read(
+        self, parts: Parts, recipes: Mapping[Expert, Recipe], tier: Tier, kept: tuple[VAE, TextEncoder] | None
+    ) -> Models:
+        texts_on = self._device if tier is Tier.RESIDENT else HOST
+        vae, text = kept or (parts.load_vae(), parts.load_text(texts_on))
         networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
         for expert, file in parts.expert_files.items():
             if (file, recipes[expert]) not in networks:
@@ -138,17 +155,25 @@ class ModelShelf:
                 networks[file, recipes[expert]] = network, apply_recipe(network, recipes[expert], reader)
                 if self._settings.precision.startswith("fp8"):  # after the LoRAs: what is rounded is their sum
                     network.to_fp8(attention=self._settings.precision == "fp8-attention")
+                if tier is not Tier.RESIDENT:
+                    network.to(HOST)  # to make room for the other one
         chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
+        experts = {expert: network for expert, (network, _) in chosen.items()}
         return Models(
-            experts={expert: network for expert, (network, _) in chosen.items()},
+            experts=experts if tier is Tier.RESIDENT else InTurn(experts, self._device),
             vae=vae,
             text=text,
             device=self._device,
             trained=parts.trained,
-            # More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache.
-            latents_per_call=2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else 4,
+            latents_per_call=self._latents_per_call(tier),
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
         )
+
+    def _latents_per_call(self, tier: Tier) -> int:
+        """More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache."""
+        if tier is not Tier.RESIDENT:
+            return 1
+        return 2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else 4
 
     def _in_folder(self, folder: Path) -> Parts:
         """A model with a config.json."""
@@ -169,8 +194,8 @@ class ModelShelf:
             expert_files={Expert(name): folder / file for name, file in config["experts"].items()},
             load_expert=load_expert,
             load_vae=load_vae_here,
-            load_text=lambda: TextEncoder.in_folder(
-                folder / config["text"], sizes.text_len, self._device, self._settings.embeddings
+            load_text=lambda device: TextEncoder.in_folder(
+                folder / config["text"], sizes.text_len, device, self._settings.embeddings
             ),
             trained=config["trained"],
         )
@@ -179,9 +204,14 @@ class ModelShelf:
         """The 14 B model from checkpoints of any format."""
         weights = found.path(Part.TEXT_ENCODER)
 
-        def load_umt5() -> nn.Module:
-            sizes = asdict(open_checkpoint(weights).config)
-            return build_umt5(sizes, load_text_weights(weights, self._device), str(weights))
+        def load_text(device: torch.device) -> TextEncoder:
+            def load_umt5() -> nn.Module:
+                sizes = asdict(open_checkpoint(weights).config)
+                return build_umt5(sizes, load_text_weights(weights, device), str(weights))
+
+            return TextEncoder(
+                found.path(Part.TOKENIZER), [weights], load_umt5, UMT5_TOKENS, device, self._settings.embeddings
+            )
 
         return Parts(
             expert_files={
@@ -190,9 +220,7 @@ class ModelShelf:
             },
             load_expert=lambda file: load_dit(file, self._device, self._dtype),
             load_vae=lambda: load_vae(found.path(Part.VAE), self._device, self._dtype).channels_last(),
-            load_text=lambda: TextEncoder(
-                found.path(Part.TOKENIZER), [weights], load_umt5, UMT5_TOKENS, self._device, self._settings.embeddings
-            ),
+            load_text=load_text,
             trained=True,
         )
 

@@ -37,6 +37,7 @@ class Rendering:
     video: Path
     tail: Path
     frames: int
+    windows: int  # of the plan
 
 
 @torch.inference_mode()
@@ -65,8 +66,24 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
             handover = Handover(handover.anchor, tail_of(latents))
             writer.write(number, frames, handover)
     report(Stage.JOINING, len(plan.windows), plan.sampling.steps)
-    count = join([*head(plan, folder), *folder.segments], folder.film, comment=plan.model_dump_json())
-    return Rendering(folder.film, folder.tail, count)
+    return joined(plan, folder)
+
+
+def gather(plan: Plan, out: Path) -> Rendering | None:
+    """What a render of `plan` that came to nothing has finished in the folder `out`; None if that is no window.
+
+    The first windows of a plan are a plan: their film, to the last bit.
+    """
+    folder = WorkFolder(out, plan)
+    return joined(plan.first(len(folder.finished)), folder) if folder.finished else None
+
+
+def joined(plan: Plan, folder: WorkFolder) -> Rendering:
+    """The windows of `plan`, all of them finished, behind what they go on from."""
+    windows = len(plan.windows)
+    segments = [folder.segment(number) for number in range(1, windows + 1)]
+    count = join([*head(plan, folder), *segments], folder.film, comment=plan.model_dump_json())
+    return Rendering(folder.film, folder.tail(windows), count, windows)
 
 
 def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:

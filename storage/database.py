@@ -9,13 +9,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import sqlite_utils
+from pydantic import ValidationError
 
+from storage.disk import needs_room
 from storage.migrations import migrate
+from storage.schema import UserError, Value
 
 Row = dict[str, Any]  # one row, column name -> value; it becomes a model of storage.schema before it leaves storage
+Kept = TypeVar("Kept", bound=Value)
 Parameters = Mapping[str, object]  # name -> str, int, float or None
 
 
@@ -57,12 +61,12 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite_utils.Database]:
-        """Run the block as one transaction: all of it happens, or, after an error, none.
+        """Run the block as one transaction: all of it happens, or, after an error, none. DiskFull without room.
 
         NOTE: BEGIN IMMEDIATE takes the write lock first. A plain BEGIN that reads before it writes makes two processes
         wait for each other's snapshot, which SQLite ends with "database is locked" at once, whatever the timeout.
         """
-        with self._alone() as db:
+        with self._alone() as db, needs_room():
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -120,6 +124,18 @@ def first_row(db: sqlite_utils.Database, sql: str, parameters: Parameters) -> Ro
     """The first row of a statement that gives rows, run to its end; None when it gives none."""
     rows = list(db.query(sql, dict(parameters)))
     return rows[0] if rows else None
+
+
+class Unreadable(UserError):
+    """A row that another Longtake wrote, or that was damaged."""
+
+
+def stored(kind: type[Kept], text: str, whose: str) -> Kept:
+    """A value from the JSON of a row; Unreadable, which names `whose` it is, when it is none any more."""
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise Unreadable(f"{whose} cannot be read any more: another version of Longtake wrote it.") from error
 
 
 def to_milliseconds(seconds: float) -> int:

@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from storage.disk import needs_room, sync_folder
 from storage.schema import MediaId, UserError
 
 _CHUNK_BYTES = 2**20
 
 
 class Media:
-    """The media store under `root`; any number of processes may add and read at once."""
+    """The media store under `root`; any number of processes may add and read at once. DiskFull without room."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -74,7 +75,7 @@ class Media:
         incoming = self._incoming / uuid.uuid4().hex
         try:
             digest = hashlib.sha256()
-            with incoming.open("xb") as file:
+            with needs_room(), incoming.open("xb") as file:
                 while chunk := stream.read(_CHUNK_BYTES):
                     digest.update(chunk)
                     file.write(chunk)
@@ -100,10 +101,11 @@ class Media:
     def _publish(self, file: Path, media: MediaId) -> MediaId:
         """Give a finished file its name in one step. A file that is there already is the same one, and is replaced."""
         place = self._place(media)
-        place.parent.mkdir(exist_ok=True)
-        file.replace(place)
-        _sync_folder(place.parent)
-        _sync_folder(self.root)
+        with needs_room():
+            place.parent.mkdir(exist_ok=True)
+            file.replace(place)
+            sync_folder(place.parent)
+            sync_folder(self.root)
         return media
 
     def _place(self, media: MediaId) -> Path:
@@ -117,14 +119,3 @@ def _modified(file: Path) -> float:
         return file.stat().st_mtime
     except FileNotFoundError:  # finished or swept in the meantime
         return time.time()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a folder's list of names on the disk; Windows cannot, and writes it in order by itself."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -303,6 +303,19 @@ def test_a_released_attempt_is_no_failure_but_stays_fenced(jobs):
     assert jobs.fail(job, attempt + 1, "out of memory", retry=True).state is JobState.FAILED
 
 
+def test_a_job_that_is_given_back_says_why_and_one_that_begins_again_by_itself_too(jobs):
+    job = jobs.enqueue(plan(), ERRAND).id
+    jobs.claim("w", LEASE)
+    assert jobs.release(job, 1, "The disk is full.").error == "The disk is full."
+    jobs.claim("w", LEASE)
+    assert jobs.release(job, 2).error == "The disk is full.", "nobody knew better"
+    jobs.claim("w", LEASE)
+    assert jobs.remark(job, 3, "Again, with less.")
+    assert not jobs.remark(job, 2, "too late")
+    assert (jobs.get(job).state, jobs.get(job).error) == (JobState.RUNNING, "Again, with less.")
+    assert [event.text for event in jobs.events(job) if event.kind == "again"] == ["Again, with less."]
+
+
 def test_a_failure_is_tried_again_until_the_last_attempt(jobs):
     job = jobs.enqueue(plan(), ERRAND).id
     for attempt in range(1, MAX_ATTEMPTS + 1):

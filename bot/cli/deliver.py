@@ -13,6 +13,7 @@ from bot.crew import WorkerFailed
 from bot.progress import clock
 from bot.proposal import Proposal
 from bot.studio import Studio
+from storage.disk import whole
 from storage.schema import Job, JobState, UserError
 
 Options = argparse.Namespace
@@ -44,7 +45,8 @@ def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) ->
     take = studio.takes.get(job.take)
     video = options.out or free_name(f"longtake-{take.id}")
     try:
-        copy_whole(studio.media.path(take.film.video), video)
+        with whole(video) as copy:
+            shutil.copyfile(studio.media.path(take.film.video), copy)
     except OSError as error:
         return complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
     if options.json:
@@ -84,13 +86,3 @@ def free_name(stem: str) -> Path:
     """A file name that is not taken here."""
     names = chain([f"{stem}.mp4"], (f"{stem}-{number}.mp4" for number in count(2)))
     return next(Path(name) for name in names if not Path(name).exists())
-
-
-def copy_whole(source: Path, out: Path) -> None:
-    """Copy a file so that `out` is whole or as it was."""
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.copyfile(source, partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)

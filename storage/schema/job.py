@@ -86,6 +86,7 @@ class Job(Value):
     plan: Plan
     errand: Errand
     attempts: int
+    releases: int  # of the attempts, those that were handed back and are no failure
     worker: str | None
     progress: Progress | None
     error: str | None
@@ -94,6 +95,11 @@ class Job(Value):
     started: datetime | None
     finished: datetime | None
 
+    @property
+    def tries(self) -> int:
+        """Attempts that count, the one that runs included."""
+        return self.attempts - self.releases
+
 
 class JobEvent(Value):
     """Something that happened to a job."""
@@ -101,7 +107,7 @@ class JobEvent(Value):
     id: int
     job: int
     at: datetime
-    kind: str  # queued, claimed, progress, window, released, done, failed, cancelled, lost
+    kind: str  # queued, claimed, window, again, released, done, failed, cancelled, lost
     attempt: int
     text: str
 
@@ -110,7 +116,7 @@ class Film(Value):
     """What a render leaves: the whole video, and what a continuation needs.
 
     `tail` is a safetensors file of two float32 latents [16, 1, h, w]: "tail", the last denoised latent frame, and
-    "anchor", the anchor of the last window.
+    "anchor", the anchor of the last window. A job that failed leaves the windows that it had finished.
     """
 
     video: MediaId
@@ -118,6 +124,8 @@ class Film(Value):
     frames: Annotated[int, Field(gt=0)]
     render_seconds: Annotated[float, Field(ge=0)]
     trained: bool = True  # False: made with untrained weights, which every face says
+    windows: Annotated[int, Field(gt=0)] | None = None  # of the plan that were filmed, from the first; None is all
+    short_of_memory: bool = False  # filmed with less memory at a time than was tried first, which is slower
 
     @property
     def seconds(self) -> float:
@@ -126,7 +134,11 @@ class Film(Value):
 
 
 class Take(Value):
-    """A finished video with its plan and its place in the channel's tree."""
+    """A finished video with its plan and its place in the channel's tree.
+
+    Of a job that failed it is what was finished, and `plan` is as much of the job's plan: it can be continued, filmed
+    again and shown as any other take.
+    """
 
     id: int
     job: int
@@ -134,6 +146,7 @@ class Take(Value):
     film: Film
     errand: Errand
     created: datetime
+    missing_windows: int = 0  # of the job's plan, behind those of `plan`: its job failed before
 
     @property
     def windows(self) -> int:
