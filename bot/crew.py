@@ -55,7 +55,7 @@ class Crew:
             return
         self._workers.sign_out(self._started.name)
         self._started = None
-        self._failures += code != 0
+        self._failures = self._failures + 1 if code else 0
         if code == WRONG_SETTINGS or self._failures == MOST_FAILURES:
             last_line = (self._log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
             raise WorkerFailed(f"The worker does not stay alive: {last_line.removeprefix('longtake: ')}")

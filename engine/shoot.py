@@ -14,12 +14,13 @@ from engine.folder import WorkFolder, belongs_to
 from engine.memory import OutOfMemory, Tier
 from engine.models import ModelShelf
 from engine.pace import Pace
-from engine.pipeline import Rendering, gather, render
+from engine.pipeline import OnProgress, Rendering, gather, render
 from engine.settings import EngineSettings
 from storage.jobs import Jobs
 from storage.media import Media
 from storage.renders import render_folder
-from storage.schema import Film, Job, JobEvent, Plan, Progress, Size, Stage
+from storage.schema import Film, Job, JobEvent, MediaId, Plan, Progress, Size, Stage
+from storage.takes import Takes
 
 KEPT_SECONDS = 86400.0  # for which the windows of a job that failed are kept, in case it is tried again
 
@@ -36,6 +37,7 @@ class Kit:
 
     settings: EngineSettings
     jobs: Jobs
+    takes: Takes
     media: Media
     shelf: ModelShelf
     pace: Pace = field(default_factory=Pace)
@@ -58,18 +60,20 @@ class Shoot:
 
     def film(self) -> Film:
         """The film of the job, its files already in the media store. Stopped, DiskFull, or what went wrong."""
-        self._lay_out()
+        self._open()
         started = time.monotonic()
         self.kit.pace.start()
         self._on_progress(loading(self.job.plan))
-        rendering = self._rendering()
+        self._lay_out(self.job.plan, self.folder)
+        rendering = self._rendering(self.job.plan, self.folder, self._on_progress)
         return self._kept(rendering, time.monotonic() - started)
 
     def gathered(self) -> Film | None:
         """The finished windows of a job that came to nothing, as a film; None if there is none."""
         if not self.folder.exists():
             return None
-        self._lay_out()
+        self._open()
+        self._lay_out(self.job.plan, self.folder)
         rendering = gather(self.job.plan, self.folder)
         if rendering is None:
             return None
@@ -79,26 +83,25 @@ class Shoot:
 
     # ---- inside ----
 
-    def _rendering(self) -> Rendering:
-        """The render in the tier that its kind of film is known to need; where memory runs out, once more in the next
-        smaller one, from the first unfinished window on, and its person is told."""
-        plan, tiers = self.job.plan, self.kit.tiers
-        kind = plan.model, plan.size
+    def _rendering(self, plan: Plan, folder: Path, on_progress: OnProgress) -> Rendering:
+        """A render in the tier that its kind of film is known to need; where memory runs out, once more in the next
+        smaller one, from the first unfinished window on, and the person is told."""
+        tiers, kind = self.kit.tiers, (plan.model, plan.size)
         tier = tiers.get(kind, Tier.RESIDENT)
+
+        def render_in(tier: Tier) -> Rendering:
+            return render(plan, self.kit.shelf.load(plan, tier), folder, on_progress)
+
         with contextlib.suppress(torch.OutOfMemoryError):  # whose traceback holds the tensors that did not fit
-            return self._render_in(tier)
+            return render_in(tier)
         self.kit.shelf.clear()
         if (smaller := tier.smaller) is not None:
             tiers[kind] = smaller
             self.kit.jobs.remark(self.job.id, self.job.attempts, AGAIN_WITH_LESS)
             with contextlib.suppress(torch.OutOfMemoryError):
-                return self._render_in(smaller)
+                return render_in(smaller)
             self.kit.shelf.clear()
         raise OutOfMemory(f"A film of {plan.size} does not fit this GPU's memory. Ask for a smaller one.")
-
-    def _render_in(self, tier: Tier) -> Rendering:
-        models = self.kit.shelf.load(self.job.plan, tier)
-        return render(self.job.plan, models, self.folder, self._on_progress)
 
     def _kept(self, rendering: Rendering, seconds: float) -> Film:
         """A rendering as a film, in the media store."""
@@ -121,19 +124,37 @@ class Shoot:
         if not jobs.progress(job.id, job.attempts, self.kit.pace.timed(progress)):
             self.lost.set()
 
-    def _lay_out(self) -> None:
-        """Put the files that the plan names into the work folder, as links."""
-        plan, folder = self.job.plan, self.folder
-        if not belongs_to(folder, plan):  # of a job of this number in another database
-            shutil.rmtree(folder)
-        if not folder.exists():
+    def _open(self) -> None:
+        """The work folder: as it was left, or as a job that failed left it, or a new one."""
+        if not belongs_to(self.folder, self.job.plan):  # of a job of this number in another database
+            shutil.rmtree(self.folder)
+        if not self.folder.exists():
             self._take_up()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _lay_out(self, plan: Plan, folder: Path) -> None:
+        """Put the files that a plan names into a work folder, as links."""
         (folder / "media").mkdir(parents=True, exist_ok=True)
-        self.kit.media.require(plan.media)
         for media in plan.media:
             link = folder / "media" / media
-            if not link.is_symlink():
-                link.symlink_to(self.kit.media.path(media).resolve())
+            if not link.exists():
+                link.unlink(missing_ok=True)  # to a video that was evicted meanwhile
+                link.symlink_to(self._file(media, folder).resolve())
+
+    def _file(self, media: MediaId, folder: Path) -> Path:
+        """A file of the media store. An evicted video is filmed again from its plan, which gives the same; so is what
+        that one continues."""
+        take = None if self.kit.media.has(media) else self.kit.takes.by_video(media)
+        if take is None:
+            self.kit.media.require([media])
+            return self.kit.media.path(media)
+        inner = folder / f"take-{take.id}"
+        self._lay_out(take.plan, inner)
+        return self._rendering(take.plan, inner, self._on_restoring).video
+
+    def _on_restoring(self, progress: Progress) -> None:
+        if progress.stage is not Stage.FILMED:
+            self._on_progress(progress.model_copy(update={"stage": Stage.RESTORING}))
 
     def _take_up(self) -> None:
         """What a job that failed left of the same plan, so that its finished windows are not filmed again."""

@@ -21,10 +21,12 @@ from engine.settings import EngineSettings
 from engine.shoot import KEPT_SECONDS, Kit, Shoot, Stopped
 from storage.database import Database
 from storage.disk import WAITS, DiskFull
+from storage.eviction import Eviction
 from storage.jobs import MAX_ATTEMPTS, Fenced, Jobs
 from storage.media import Media
 from storage.renders import render_folder
 from storage.schema import Film, Job, UserError
+from storage.takes import Takes
 from storage.workers import Workers
 
 log = logging.getLogger("longtake.worker")
@@ -49,7 +51,8 @@ class Worker:
         self.jobs = Jobs(self.database)
         self.workers = Workers(self.database)
         self.media = Media(self.settings.media)
-        self._kit = Kit(self.settings, self.jobs, self.media, self.shelf)
+        self._eviction = Eviction(self.database, self.media, self.settings.media_gb)
+        self._kit = Kit(self.settings, self.jobs, Takes(self.database), self.media, self.shelf)
 
     def work(self, *, until_idle: bool = False) -> None:
         """Take up one job after the other; with `until_idle`, until none is queued."""
@@ -95,6 +98,7 @@ class Worker:
             take = self._noted(lambda: self.jobs.finish(job.id, job.attempts, film))
             log.info("job %d: take %d, %.1f s", job.id, take.id, film.render_seconds)
             shutil.rmtree(shoot.folder, ignore_errors=True)
+            self._noted(self._eviction.evict)
         except (Stopped, Fenced, DiskFull):
             raise
         except UserError as error:

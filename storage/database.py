@@ -1,5 +1,6 @@
 """The one SQLite file that the bot and the workers share."""
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -79,6 +80,14 @@ class Database:
         """All rows of a SELECT."""
         with self._alone() as db:
             return list(db.query(sql, dict(parameters)))
+
+    def copy(self, path: Path) -> None:
+        """Write the whole database, as it is at one moment, to a new file; others may go on, and this one may be within
+        a transaction, which is then not in the copy."""
+        with self._alone() as db:
+            own = db.execute("PRAGMA database_list").fetchone()[2]
+            with contextlib.closing(sqlite3.connect(own)) as source, contextlib.closing(sqlite3.connect(path)) as copy:
+                source.backup(copy)
 
     def checkpoint(self) -> None:
         """Write the log into the file and empty it, unless somebody reads from it just now."""

@@ -12,6 +12,7 @@ from pathlib import Path
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, or the largest file that is allowed
 GIB = 2**30
 WAITS = "The disk is full; it goes on by itself when there is room."
+NEARLY_FULL = "The disk is nearly full, so nothing is filmed just now. It goes on by itself when there is room."
 
 
 class DiskFull(OSError):
@@ -90,10 +91,4 @@ class Disk:
     @property
     def trouble(self) -> str:
         """Why nothing is begun, to a person; "" while there is room."""
-        free = self.free_gib
-        if free >= self.margin_gib:
-            return ""
-        return (
-            f"The disk is nearly full: {free:.2g} GiB are free, and filming needs {self.margin_gib:g}. "
-            "It goes on by itself when there is room."
-        )
+        return NEARLY_FULL if self.short else ""

@@ -2,6 +2,7 @@
 
 root/ab/abcdef...     a file, whole and on the disk's platter before it got this name
 root/incoming/...     files that are being written; what a killed process left here is swept
+root/damaged/...      files that were not what their name says, set aside by a check
 """
 
 import errno
@@ -36,6 +37,28 @@ class Media:
         with source.open("rb") as stream:
             return self._add(stream)
 
+    def share(self, other: "Media", media: MediaId) -> None:
+        """Have a file of another store: as a link to the same bytes where that can be, else as a copy.
+
+        FileNotFoundError when it is gone there, ValueError when a copy of it is not what its name says.
+        """
+        incoming, source = self._incoming / uuid.uuid4().hex, other.path(media)
+        try:
+            os.link(source, incoming)
+        except OSError:  # another disk, or one without links
+            if (copied := self.add_file(source)) != media:
+                self.remove(copied)
+                raise ValueError(f"the file {media} is damaged") from None
+        else:
+            self._publish(incoming, media)
+
+    def set_aside(self, media: MediaId) -> Path:
+        """Move a damaged file out of the way, to where a person can look at it. -> its place"""
+        aside = self.root / "damaged" / media
+        aside.parent.mkdir(exist_ok=True)
+        self._place(media).replace(aside)
+        return aside
+
     def add_bytes(self, data: bytes) -> MediaId:
         """Keep `data` as a file."""
         return self._add(io.BytesIO(data))
@@ -44,6 +67,22 @@ class Media:
         """UserError when one of the files that a film needs is gone: people delete, and disks are cleaned."""
         if not all(self._place(media).is_file() for media in wanted):
             raise UserError("A file that the film needs is not in the media store any more.")
+
+    def has(self, media: MediaId) -> bool:
+        """Whether the file is there."""
+        return self._place(media).is_file()
+
+    def intact(self, media: MediaId) -> bool:
+        """Whether the file is there and still what its name says. Reads all of it."""
+        try:
+            with self._place(media).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == media
+        except OSError:  # not there, or the disk cannot read it any more
+            return False
+
+    def bytes_kept(self) -> int:
+        """Bytes of all files together."""
+        return sum(self._place(media).stat().st_size for media in self.all())
 
     def path(self, media: MediaId) -> Path:
         """Where the file is, to be read and never written."""

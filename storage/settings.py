@@ -19,6 +19,7 @@ class StorageSettings(BaseSettings):
 
     data_dir: Path = Path("data")
     disk_margin_gb: Annotated[float, Field(ge=0)] = 1.0  # of the disk stay free: with less, no film is begun
+    media_gb: Annotated[float, Field(ge=0)] = 0.0  # that the media store may have; 0: as much as there is
 
     @property
     def database(self) -> Path:

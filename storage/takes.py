@@ -1,7 +1,8 @@
 """The takes of every channel, and the messages that show them.
 
 Takes of a channel form a tree: a continuation has a parent; another take is a sibling of the first take of its plan.
-A take is made by Jobs.finish, or by Jobs.fail of what was finished, and never changes. Its plan is its job's, or as
+A take is made by Jobs.finish, or by Jobs.fail of what was finished, and never changes but
+for its video, which may be pinned or evicted. Its plan is its job's, or as
 much of it as was filmed; its errand is its job's. A take that cannot be read any more is left out, as a job is.
 """
 
@@ -22,7 +23,7 @@ from storage.database import (
     to_datetime,
     to_milliseconds,
 )
-from storage.schema import Errand, Film, Job, Plan, Take, UserError
+from storage.schema import Errand, Film, Job, MediaId, Plan, Take, UserError
 
 _SELECT = "SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job"
 
@@ -67,6 +68,18 @@ class Takes:
         """
         values = {"model": plan.model, "size": plan.size.model_dump_json(), "sampling": plan.sampling.model_dump_json()}
         return self._select(where, {**values, "limit": limit})
+
+    def by_video(self, video: MediaId) -> Take | None:
+        """The oldest take that a video belongs to."""
+        where = "WHERE takes.film ->> '$.video' = :video ORDER BY takes.id LIMIT 1"
+        return next(iter(self._select(where, {"video": video})), None)
+
+    def pin(self, take: int, *, pinned: bool) -> Take:
+        """Keep the video of a take whatever room it needs, or no longer."""
+        with self._database.write() as db:
+            require_take(db, take)
+            db.execute("UPDATE takes SET pinned = :pinned WHERE id = :take", {"pinned": pinned, "take": take})
+        return self.get(take)
 
     def parent(self, take: Take) -> Take | None:
         """The take that this one continues."""
@@ -120,7 +133,7 @@ class Takes:
         return [row["message"] for row in rows]
 
     def _select(self, where: str, parameters: Parameters) -> list[Take]:
-        return list(_readable(self._database.rows(f"{_SELECT} {where}", parameters)))
+        return list(readable_takes(self._database.rows(f"{_SELECT} {where}", parameters)))
 
 
 def insert_take(db: sqlite_utils.Database, job: Job, film: Film, created_ms: int) -> Take:
@@ -140,7 +153,9 @@ def insert_take(db: sqlite_utils.Database, job: Job, film: Film, created_ms: int
     }
     take = db.execute(sql, values).lastrowid
     assert take is not None
-    row = {"id": take, "job": job.id, "created_ms": created_ms}
+    sql = "UPDATE takes SET evicted_ms = NULL WHERE film ->> '$.video' = :video"  # it is there again
+    db.execute(sql, {"video": film.video})
+    row = {"id": take, "job": job.id, "created_ms": created_ms, "pinned": 0, "evicted_ms": None}
     return _made(row, job.plan, film, errand)
 
 
@@ -152,7 +167,8 @@ def require_take(db: sqlite_utils.Database, take: int) -> Row:
     return row
 
 
-def _readable(rows: Iterable[Row]) -> Iterator[Take]:
+def readable_takes(rows: Iterable[Row]) -> Iterator[Take]:
+    """The takes of rows of `takes` with the plan and the errand of their jobs, but for those that cannot be read."""
     for row in rows:
         with suppress(Unreadable):
             yield _take(row)
@@ -175,4 +191,6 @@ def _made(row: Row, plan: Plan, film: Film, errand: Errand) -> Take:
         errand=errand,
         created=to_datetime(row["created_ms"]),
         missing_windows=len(plan.windows) - len(kept.windows),
+        pinned=bool(row["pinned"]),
+        evicted=row["evicted_ms"] is not None,
     )

@@ -504,6 +504,7 @@ def test_no_look_up_reads_a_whole_table(jobs, database):
         jobs.heartbeat(job, 1, LEASE)
         jobs.progress(job, 1, PROGRESS)
         jobs.window_filmed(job, 1, 1)
+        jobs.remark(job, 1, "again")
         take = jobs.finish(job, 1, FILM)
         again = jobs.enqueue(plan(), ERRAND.model_copy(update={"parent": take.id, "again_of": take.id})).id
         jobs.claim("w", LEASE)
@@ -523,6 +524,9 @@ def test_no_look_up_reads_a_whole_table(jobs, database):
         takes.parent(take)
         takes.children(take)
         takes.siblings(take)
+        takes.made_by(job)
+        takes.by_video(FILM.video)
+        takes.pin(take.id, pinned=True)
     explained = 0
     for sql, parameters in asked:
         if sql.split()[0] not in ("SELECT", "INSERT", "UPDATE"):

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from bot.cli import display
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, answer, complain, say
 from bot.crew import WorkerFailed
 from bot.progress import clock
 from bot.proposal import Proposal
 from bot.studio import Studio
+from bot.video import video_of
 from storage.disk import whole
-from storage.schema import Job, JobState, UserError
+from storage.schema import Job, JobState, Take, UserError
 
 Options = argparse.Namespace
 
@@ -31,6 +34,8 @@ def film(studio: Studio, proposal: Proposal, options: Options) -> int:
 def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) -> int:
     """Watch a job being filmed, and leave the video where it was asked for."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    if trouble := studio.settings.disk.trouble:
+        display.note(trouble)
     try:
         job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=options.json)
     except KeyboardInterrupt:
@@ -40,31 +45,52 @@ def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) ->
         job = studio.jobs.get(job.id)
     except WorkerFailed as error:
         return complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED)
-    if job.state is not JobState.DONE or job.take is None:
-        return complain(f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else "."), EXIT_FAILED)
-    take = studio.takes.get(job.take)
+    ended = f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else ".")
+    take = studio.takes.made_by(job.id)
+    if take is None:
+        return complain(ended, EXIT_FAILED)
     video = options.out or free_name(f"longtake-{take.id}")
     try:
         with whole(video) as copy:
-            shutil.copyfile(studio.media.path(take.film.video), copy)
+            shutil.copyfile(video_of(studio.media, take), copy)
     except OSError as error:
         return complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
     if options.json:
-        return answer(
-            {
-                "video": str(video),
-                "take": take.id,
-                "frames": take.film.frames,
-                "seconds_taken": round(take.film.render_seconds, 3),
-                "seed": take.plan.seed,
-                "trained": take.film.trained,
-                "notes": [*notes],
-            }
-        )
-    untrained = "" if take.film.trained else " The model is untrained: expect shapeless colours."
-    seconds, windows = take.film.render_seconds, len(take.plan.windows)
-    took = f"{clock(seconds)}, {seconds / windows:.1f} s a window"
-    return say(f"Take {take.id}: {video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
+        answer(_facts(take, video, notes))
+    else:
+        say(_sentence(take, video))
+    if take.missing_windows:
+        return complain(f"{ended} Take {take.id} is what was finished.", EXIT_FAILED)
+    return 0
+
+
+def _facts(take: Take, video: Path, notes: Sequence[str]) -> dict[str, JsonValue]:
+    """A take for a script."""
+    return {
+        "video": str(video),
+        "take": take.id,
+        "frames": take.film.frames,
+        "missing_windows": take.missing_windows,
+        "seconds_taken": round(take.film.render_seconds, 3),
+        "seed": take.plan.seed,
+        "trained": take.film.trained,
+        "notes": [*notes],
+    }
+
+
+def _sentence(take: Take, video: Path) -> str:
+    """A take for a person, with what they would wonder about."""
+    film, windows = take.film, len(take.plan.windows)
+    took = f"{clock(film.render_seconds)}, {film.render_seconds / windows:.1f} s a window"
+    more = {
+        f" Only {windows} of {windows + take.missing_windows} windows were filmed; continue it, or ask for it again.": (
+            take.missing_windows
+        ),
+        " It did not fit the GPU's memory at once, so it was filmed with less at a time.": film.short_of_memory,
+        " The model is untrained: expect shapeless colours.": not film.trained,
+    }
+    told = "".join(sentence for sentence, applies in more.items() if applies)
+    return f"Take {take.id}: {video}, {film.seconds:.2f} s, filmed in {took}.{told}"
 
 
 def require_free(out: Path, inputs: Sequence[Path | None]) -> None:

@@ -182,8 +182,9 @@ class Board:
             await self._settle(card, self._studio.jobs.get(card.job))
 
     async def _settle(self, card: Card, job: Job) -> None:
-        """Hand over the take of a job that is done, once; a job that came to nothing is only shown."""
-        if job.state is JobState.DONE and card.take_message is None:
+        """Hand over what a job that has ended left, once; one that left nothing is only shown."""
+        left = await asyncio.to_thread(self._studio.takes.made_by, job.id)
+        if (left or job.state is JobState.DONE) and card.take_message is None:
             try:
                 async with self._uploads:
                     await self.delivery.hand_over(card, job)

@@ -40,6 +40,7 @@ class Stage(StrEnum):
     """What a worker is doing for a job."""
 
     LOADING = "loading"
+    RESTORING = "restoring"  # what is continued is filmed again, since its video was removed; counts its windows
     DENOISING = "denoising"
     DECODING = "decoding"
     FILMED = "filmed"  # the window is finished and kept; the next one may be on its way
@@ -62,6 +63,8 @@ class Progress(Value):
 
         It never falls, but that FILMED says what is kept, when more than that is done.
         """
+        if self.stage is Stage.RESTORING:
+            return 0.0
         if self.stage in (Stage.FILMED, Stage.JOINING):
             return self.window / self.windows
         return (self.window - 1 + self.step / (self.steps + 1)) / self.windows
@@ -147,6 +150,8 @@ class Take(Value):
     errand: Errand
     created: datetime
     missing_windows: int = 0  # of the job's plan, behind those of `plan`: its job failed before
+    pinned: bool = False  # its video stays, however little room there is
+    evicted: bool = False  # its video was removed to save room; the plan is kept, and gives the same again
 
     @property
     def windows(self) -> int:
