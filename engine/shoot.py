@@ -61,10 +61,10 @@ class Shoot:
     def film(self) -> Film:
         """The film of the job, its files already in the media store. Stopped, DiskFull, or what went wrong."""
         self._open()
-        started = time.monotonic()
         self.kit.pace.start()
         self._on_progress(loading(self.job.plan))
         self._lay_out(self.job.plan, self.folder)
+        started = time.monotonic()
         rendering = self._rendering(self.job.plan, self.folder, self._on_progress)
         return self._kept(rendering, time.monotonic() - started)
 

@@ -43,18 +43,19 @@ class Database:
     def open(cls, path: Path, busy_seconds: float = 30.0) -> Self:
         """Open the file at `path`, made and migrated where needed. Any number of processes may do so at once.
 
-        A statement waits up to `busy_seconds` for another process's transaction.
+        A statement waits up to `busy_seconds` for another process's transaction. DiskFull without room.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         # isolation_level None: the driver opens no transaction of its own. check_same_thread: see the lock above.
         connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         db = sqlite_utils.Database(connection, execute_plugins=False)
         try:
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute("PRAGMA synchronous = NORMAL")
-            db.execute("PRAGMA secure_delete = ON")  # what people delete is overwritten, not only unlinked
-            _switch_to_wal(db, busy_seconds)
-            migrate(db)
+            with needs_room():
+                db.execute("PRAGMA foreign_keys = ON")
+                db.execute("PRAGMA synchronous = NORMAL")
+                db.execute("PRAGMA secure_delete = ON")  # what people delete is overwritten, not only unlinked
+                _switch_to_wal(db, busy_seconds)
+                migrate(db)
         except BaseException:
             db.close()
             raise

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, or the largest file that is allowed
+# A quota and a limit read as IOERR_WRITE, which says no more than that. SHMSIZE: a database that nobody has open.
+SQLITE_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 GIB = 2**30
 WAITS = "The disk is full; it goes on by itself when there is room."
 NEARLY_FULL = "The disk is nearly full, so nothing is filmed just now. It goes on by itself when there is room."
@@ -29,8 +31,7 @@ class DiskFull(OSError):
 def lacks_room(error: BaseException) -> bool:
     """Whether an error of the system, of FFmpeg or of SQLite says that the disk takes no more."""
     if isinstance(error, sqlite3.OperationalError):
-        # A quota and a limit read as SQLITE_IOERR_WRITE, which says no more than that.
-        return error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+        return error.sqlite_errorcode in SQLITE_NO_ROOM
     return isinstance(error, OSError) and error.errno in NO_ROOM
 
 

@@ -57,6 +57,21 @@ async def test_a_film_whose_file_is_damaged_is_told_of_once_and_not_tried_for_ev
         assert len(w.messages) == 1
         assert "cannot be sent" in texts_of(w.fresh(w.messages[0]))
         assert not w.studio.cards.followed(), "nobody tries again"
+        await w.ann.click(w.fresh(w.messages[0]), label="Try again")
+        assert (await w.work()).plan == take.plan, "but who asks for it"
+
+
+async def test_a_card_whose_job_cannot_be_read_any_more_is_settled_and_the_others_go_on(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        await w.say(w.bob, "5 s of my dog, he sleeps", w.photo)
+        with w.studio.database.write() as db:
+            db.execute("UPDATE jobs SET plan = '{}' WHERE id = 1")
+        take = await w.filmed()
+        assert take.job == 2
+        await w.turn()
+        assert "Job 1 cannot be read any more" in texts_of(w.fresh(w.messages[0]))
+        assert not w.studio.cards.followed()
 
 
 async def test_who_wants_a_film_that_was_removed_to_save_room_is_told_how_to_have_it_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import discord
 import pytest
-from discord_world import World, settings_in, world
+from discord_world import World, settings_in, texts_of, world
 from filming import draw, film_plan, window
 from full_disk import Full, best, run
 
@@ -141,6 +141,8 @@ async def while_it_is_posted(full: Full) -> None:
             await w.turn()
         assert len(films(w)) == 1
         assert not w.studio.takes.messages(take.id), "there is no room to note it"
+        await w.say(w.bob, "help")
+        assert texts_of(w.messages[-1]) == str(DiskFull()), "who asks meanwhile is told"
         full.make_room()
         while w.studio.cards.followed():  # what failed rests for a while
             await asyncio.sleep(0.2)

@@ -111,6 +111,18 @@ def test_what_is_left_when_the_last_worker_was_killed_is_gathered_by_the_next(
     assert (take.film.video, take.missing_windows) == (expected.film.video, 1)
 
 
+def test_a_job_whose_file_is_gone_fails_at_once_and_the_next_one_is_filmed(tmp_path: Path, shelf: ModelShelf) -> None:
+    worker = worker_in(tmp_path, shelf)
+    plan = plan_in(worker).first(1)
+    gone = plan.model_copy(update={"source": StartImage(image="a" * 64)})
+    poison = worker.jobs.enqueue(gone, Errand(channel="c", requester="bob"))
+    job, _ = filmed(worker, plan)
+    assert job.state is JobState.DONE
+    failed = worker.jobs.get(poison.id)
+    assert (failed.state, failed.attempts) == (JobState.FAILED, 1)
+    assert failed.error == "A file that the film needs is not in the media store any more."
+
+
 # ---- a GPU that is too small ----
 
 

@@ -8,6 +8,7 @@ from bot.discord.keys import link_to, number_of
 from bot.discord.trouble import stopped_text
 from bot.line import Estimate, Line, Place
 from bot.studio import Studio
+from storage.database import Unreadable
 from storage.renders import segment_file
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
 from storage.timeline import film_time, shown_seconds
@@ -85,7 +86,10 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
     )
     if card.job is not None:
         place = (line or studio.line()).places.get(card.job)
-        return _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
+        try:
+            return _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
+        except Unreadable as error:
+            return replace(base, phase=Phase.FAILED, notes=(str(error),))
     if card.draft is not None:
         plan = card.draft.plan
         return replace(
