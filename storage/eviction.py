@@ -45,7 +45,7 @@ class Eviction:
             if over <= 0:
                 break
             gone.append(video)
-            over -= self._media.path(video).stat().st_size
+            over -= self._media.size(video)
         self._note(gone)
         for video in gone:
             self._media.remove(video)

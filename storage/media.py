@@ -80,9 +80,16 @@ class Media:
         except OSError:  # not there, or the disk cannot read it any more
             return False
 
+    def size(self, media: MediaId) -> int:
+        """Bytes of a file; 0 when it is gone."""
+        try:
+            return self._place(media).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def bytes_kept(self) -> int:
         """Bytes of all files together."""
-        return sum(self._place(media).stat().st_size for media in self.all())
+        return sum(map(self.size, self.all()))
 
     def path(self, media: MediaId) -> Path:
         """Where the file is, to be read and never written."""

@@ -6,6 +6,7 @@ import pytest
 from discord_world import World, texts_of, world
 
 from storage.disk import NEARLY_FULL
+from storage.eviction import Eviction
 from storage.schema import ContinueTake, Film, Take
 
 pytestmark = pytest.mark.asyncio
@@ -78,8 +79,9 @@ async def test_who_wants_a_film_that_was_removed_to_save_room_is_told_how_to_hav
     async with world(tmp_path, discord_approve=False) as w:
         await w.say(w.ann, "5 s of my dog, he runs", w.photo)
         take = await w.filmed()
-        w.studio.eviction._note([take.film.video])
-        w.studio.media.remove(take.film.video)
+        with w.studio.database.write() as db:
+            db.execute("UPDATE takes SET created_ms = 0")
+        assert Eviction(w.studio.database, w.studio.media, 1e-9).evict() == [take.film.video]
         shown = w.messages[-1]
         pressed = await w.ann.click(shown, label="Send to me")
         said = pressed.response.content

@@ -158,22 +158,21 @@ def test_a_film_goes_on_from_evicted_ones_as_if_they_were_there(tmp_path: Path, 
     assert not list(worker.settings.renders.iterdir())
 
 
-def test_a_worker_holds_the_store_to_its_budget_and_an_evicted_take_filmed_again_is_there_again(
-    tmp_path: Path, shelf: ModelShelf, made: Make
+def test_a_worker_holds_the_store_to_its_budget_and_what_is_filmed_again_is_there_again(
+    tmp_path: Path, shelf: ModelShelf
 ) -> None:
-    worker = worker_in(tmp_path, shelf, media_gb=20 * KIB / GIB)
-    with Database.open(tmp_path / "db") as other:  # where `made` makes them; its media are the worker's
-        assert other.rows("SELECT 1 FROM takes", {}) == []
-    picture = worker.media.add_file(draw(tmp_path / "p", 1))
-    plan = film_plan([window(1)], StartImage(image=picture))
+    worker = worker_in(tmp_path, shelf, media_gb=1e-9)
+    takes, picture = Takes(worker.database), worker.media.add_file(draw(tmp_path / "p", 1))
+    plan, other = (film_plan([window(number)], StartImage(image=picture)) for number in (1, 2))
     take = filmed(worker, plan)
-    assert not take.evicted, "it is new"
+    assert worker.media.has(take.film.video), "it is new"
     with worker.database.write() as db:
         db.execute("UPDATE takes SET created_ms = 0")
-    assert Eviction(worker.database, worker.media, 1e-9).evict() == [take.film.video]
-    assert Takes(worker.database).get(take.id).evicted
+    assert worker.media.has(filmed(worker, other).film.video)
+    assert takes.get(take.id).evicted
+    assert not worker.media.has(take.film.video)
     filmed(worker, plan)
-    assert not Takes(worker.database).get(take.id).evicted
+    assert not takes.get(take.id).evicted
     assert worker.media.has(take.film.video)
 
 

@@ -89,9 +89,8 @@ def test_a_film_that_was_removed_is_said_to_be_and_a_pinned_one_is_marked(
     assert told(capsys) == "Take 2 stays.\n"
     with studio.database.write() as db:
         db.execute("UPDATE takes SET created_ms = 0")
-    object.__setattr__(studio.settings, "media_gb", 1e-9)
-    studio.eviction._most_bytes = 1.0
-    studio.tidy()
+    tight = Studio(BotSettings(media_gb=1e-9))
+    tight.tidy()
     assert not studio.media.has(first.film.video)
     assert studio.media.has(second.film.video)
     assert main(["history"]) == 0
@@ -100,7 +99,7 @@ def test_a_film_that_was_removed_is_said_to_be_and_a_pinned_one_is_marked(
     assert "★ test" in said
     with pytest.raises(UserError, match=r"^The video of take 1 was removed to save room\. .* seed 7 films the same"):
         deliver(studio, studio.jobs.get(first.job), (), argparse.Namespace(json=False, out=None))
-    (over,) = budget(studio)
+    (over,) = budget(tight)
     assert not over.grave
     assert "over its budget" in over.text
     assert main(["unpin", str(second.id)]) == 0
