@@ -114,9 +114,10 @@ class Worker:
         self._noted(lambda: self.jobs.fail(job.id, job.attempts, reason, retry=retry, film=film))
 
     def _gathered(self, shoot: Shoot) -> Film | None:
+        """What a job that failed had finished; it may have to wait for room, or for a worker that may go on."""
         try:
             return shoot.gathered()
-        except DiskFull:
+        except (Stopped, Fenced, DiskFull):
             raise
         except Exception:  # the outermost place: what made the job fail may have spoilt its files, too
             log.exception("job %d: its windows cannot be joined", shoot.job.id)
