@@ -1,30 +1,26 @@
 """How much of a device's memory a model takes: tiers, each needing less than the one before, and slower."""
 
 from collections.abc import Iterator, Mapping
-from enum import IntEnum
+from enum import StrEnum
 
 import torch
 
 from engine.dit import DiT
-from storage.schema import Expert, UserError
+from storage.schema import Expert
 
 HOST = torch.device("cpu")
 
 
-class Tier(IntEnum):
+class Tier(StrEnum):
     """How a model is kept. To add a tier, say here what it is, and in ModelShelf how it is loaded."""
 
-    RESIDENT = 0  # both experts and the text encoder stay on the device
-    IN_TURN = 1  # texts are encoded by the host; the device holds the expert that predicts; one latent a decode
+    RESIDENT = "resident"  # both experts and the text encoder stay on the device
+    EXPERT = "expert"  # texts are encoded by the host; the device holds the expert that predicts; one latent a decode
 
-    @property
     def smaller(self) -> "Tier | None":
-        """The next one, which needs less; None after the last."""
-        return Tier(self + 1) if self + 1 < len(Tier) else None
-
-
-class OutOfMemory(UserError):
-    """A film that does not fit the device in any tier."""
+        """The next tier that needs less; None after the last."""
+        tiers = list(Tier)
+        return next(iter(tiers[tiers.index(self) + 1 :]), None)
 
 
 class InTurn(Mapping[Expert, DiT]):

@@ -78,33 +78,34 @@ class ModelShelf:
         self._dtype = dtype
         self._loaded: tuple[tuple[str, Tier, Mapping[Expert, Recipe]], Models] | None = None
         self._found: Found | None = None
+        self.tier = Tier.RESIDENT
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
-    def load(self, plan: Plan, tier: Tier = Tier.RESIDENT) -> Models:
+    def load(self, plan: Plan) -> Models:
         """The models that a plan asks for, its LoRAs included; UserError when something is not there."""
-        wanted = plan.model, tier, {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
+        wanted = plan.model, self.tier, {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
         if self._loaded is None or self._loaded[0] != wanted:
             kept = None
             if self._loaded and self._loaded[0][:2] == wanted[:2]:
                 kept = self._loaded[1].vae, self._loaded[1].text
-            self.clear()  # the old experts go before the new ones come
+            self._loaded = None  # the old experts go before the new ones come
+            self._found = None  # looked up once for a load, not once for each of its LoRAs
             with _readable(plan.model):
-                self._loaded = wanted, self._read(self.find(plan.model), wanted[2], tier, kept)
+                self._loaded = wanted, self._read(self.find(plan.model), wanted[2], kept)
         return self._loaded[1]
 
-    def clear(self) -> None:
-        """Keep nothing that was loaded."""
-        self._loaded = None
-        self._found = None  # looked up once for a load, not once for each of its LoRAs
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+    def shrink(self) -> Tier | None:
+        """Let go of the models in use; from now on they are loaded in the next smaller tier, which comes back.
 
-    def trained(self, model: str) -> bool:
-        """Whether a model was trained; nothing is loaded."""
-        if self._loaded and self._loaded[0][0] == model:
-            return self._loaded[1].trained
-        with _readable(model):
-            return self.find(model).trained
+        None, and nothing changes, where there is none. It is for whoever caught torch.OutOfMemoryError and let go of
+        it: its traceback holds what did not fit.
+        """
+        smaller = self.tier.smaller()
+        if smaller is not None:
+            self.tier, self._loaded = smaller, None
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+        return smaller
 
     def installed(self) -> list[str]:
         """Names of the models that `load` finds, each with a word on whether it was trained."""
@@ -142,10 +143,9 @@ class ModelShelf:
             raise UserError(f"There is no LoRA {name}: put {file.name} into {self._settings.lora_dir}.")
         return file
 
-    def _read(
-        self, parts: Parts, recipes: Mapping[Expert, Recipe], tier: Tier, kept: tuple[VAE, TextEncoder] | None
-    ) -> Models:
-        texts_on = self._device if tier is Tier.RESIDENT else HOST
+    def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
+        resident = self.tier is Tier.RESIDENT
+        texts_on = self._device if resident else HOST
         vae, text = kept or (parts.load_vae(), parts.load_text(texts_on))
         networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
         for expert, file in parts.expert_files.items():
@@ -155,23 +155,24 @@ class ModelShelf:
                 networks[file, recipes[expert]] = network, apply_recipe(network, recipes[expert], reader)
                 if self._settings.precision.startswith("fp8"):  # after the LoRAs: what is rounded is their sum
                     network.to_fp8(attention=self._settings.precision == "fp8-attention")
-                if tier is not Tier.RESIDENT:
+                if not resident:
                     network.to(HOST)  # to make room for the other one
         chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
         experts = {expert: network for expert, (network, _) in chosen.items()}
         return Models(
-            experts=experts if tier is Tier.RESIDENT else InTurn(experts, self._device),
+            experts=experts if resident else InTurn(experts, self._device),
             vae=vae,
             text=text,
             device=self._device,
             trained=parts.trained,
-            latents_per_call=self._latents_per_call(tier),
+            latents_per_call=self._latents_per_call,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
         )
 
-    def _latents_per_call(self, tier: Tier) -> int:
+    @property
+    def _latents_per_call(self) -> int:
         """More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache."""
-        if tier is not Tier.RESIDENT:
+        if self.tier is not Tier.RESIDENT:
             return 1
         return 2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else 4
 

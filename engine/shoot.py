@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from engine.folder import WorkFolder, belongs_to
-from engine.memory import OutOfMemory, Tier
 from engine.models import ModelShelf
 from engine.pace import Pace
 from engine.pipeline import OnProgress, Rendering, gather, render
@@ -19,7 +18,7 @@ from engine.settings import EngineSettings
 from storage.jobs import Jobs
 from storage.media import Media
 from storage.renders import render_folder
-from storage.schema import Film, Job, JobEvent, MediaId, Plan, Progress, Size, Stage
+from storage.schema import Film, Job, JobEvent, MediaId, Plan, Progress, Size, Stage, UserError
 from storage.takes import Takes
 
 KEPT_SECONDS = 86400.0  # for which the windows of a job that failed are kept, in case it is tried again
@@ -31,9 +30,13 @@ class Stopped(Exception):
     """The render ends between two steps: the worker is to end, or the job is not its own any more."""
 
 
+class OutOfMemory(UserError):
+    """A film that does not fit the device, not even with less at a time."""
+
+
 @dataclass(frozen=True)
 class Kit:
-    """What a worker films with. `tiers` is what it learnt: films of a model and a size that need less memory."""
+    """What a worker films with. `crowded` is what it learnt: films of a model and a size that did not fit at once."""
 
     settings: EngineSettings
     jobs: Jobs
@@ -41,7 +44,7 @@ class Kit:
     media: Media
     shelf: ModelShelf
     pace: Pace = field(default_factory=Pace)
-    tiers: dict[tuple[str, Size], Tier] = field(default_factory=dict)
+    crowded: set[tuple[str, Size]] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -84,23 +87,15 @@ class Shoot:
     # ---- inside ----
 
     def _rendering(self, plan: Plan, folder: Path, on_progress: OnProgress) -> Rendering:
-        """A render in the tier that its kind of film is known to need; where memory runs out, once more in the next
-        smaller one, from the first unfinished window on, and the person is told."""
-        tiers, kind = self.kit.tiers, (plan.model, plan.size)
-        tier = tiers.get(kind, Tier.RESIDENT)
-
-        def render_in(tier: Tier) -> Rendering:
-            return render(plan, self.kit.shelf.load(plan, tier), folder, on_progress)
-
+        """A render; where memory runs out, once more in the next smaller tier, from the first unfinished window on, and
+        the person is told. The worker stays in that tier."""
         with contextlib.suppress(torch.OutOfMemoryError):  # whose traceback holds the tensors that did not fit
-            return render_in(tier)
-        self.kit.shelf.clear()
-        if (smaller := tier.smaller) is not None:
-            tiers[kind] = smaller
+            return render(plan, self.kit.shelf.load(plan), folder, on_progress)
+        if self.kit.shelf.shrink() is not None:
+            self.kit.crowded.add((plan.model, plan.size))
             self.kit.jobs.remark(self.job.id, self.job.attempts, AGAIN_WITH_LESS)
             with contextlib.suppress(torch.OutOfMemoryError):
-                return render_in(smaller)
-            self.kit.shelf.clear()
+                return render(plan, self.kit.shelf.load(plan), folder, on_progress)
         raise OutOfMemory(f"A film of {plan.size} does not fit this GPU's memory. Ask for a smaller one.")
 
     def _kept(self, rendering: Rendering, seconds: float) -> Film:
@@ -111,8 +106,8 @@ class Shoot:
             tail=self.kit.media.add_file(rendering.tail),
             frames=rendering.frames,
             render_seconds=seconds,
-            trained=self.kit.shelf.trained(plan.model),
-            short_of_memory=(plan.model, plan.size) in self.kit.tiers,
+            trained=self.kit.shelf.find(plan.model).trained,
+            short_of_memory=(plan.model, plan.size) in self.kit.crowded,
         )
 
     def _on_progress(self, progress: Progress) -> None:

@@ -39,14 +39,14 @@ class FaultyShelf:
     calls: int = 0
     tiers: list[Tier] = field(default_factory=list)
 
-    def load(self, plan: Plan, tier: Tier = Tier.RESIDENT) -> Models:
+    def load(self, plan: Plan) -> Models:
+        models, tier = self.shelf.load(plan), self.shelf.tier
         self.tiers.append(tier)
 
         def ask() -> None:
             self.calls += 1
             self.fault(self.calls, tier)
 
-        models = self.shelf.load(plan, tier)
         experts = {name: FaultyNetwork(network, ask) for name, network in models.experts.items()}
         return replace(models, experts=experts)  # type: ignore[arg-type]
 

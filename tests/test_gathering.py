@@ -22,7 +22,8 @@ CALLS_A_WINDOW = 4  # of the networks: three steps, the first of them guided
 
 def worker_in(folder: Path, shelf: ModelShelf, fault: Fault | None = None) -> Worker:
     settings = shelf._settings.model_copy(update={"data_dir": folder, "lease_seconds": 60.0})
-    faulty = FaultyShelf(shelf, fault) if fault else shelf
+    own = ModelShelf(settings, torch.device("cpu"), torch.float32)  # a shelf that was shrunk stays so
+    faulty = FaultyShelf(own, fault) if fault else own
     return Worker(settings, Database.open(settings.database), faulty)  # type: ignore[arg-type]
 
 
@@ -141,13 +142,13 @@ def test_what_does_not_fit_the_memory_goes_on_in_the_next_tier_and_says_so(
     told = [(event.kind, event.text) for event in worker.jobs.events(job.id)]
     again = told.index(("again", "The GPU ran out of memory, so it goes on with less at a time, which is slower."))
     assert told.index(("window", "1")) < again < told.index(("window", "2"))
-    assert worker.shelf.tiers == [Tier.RESIDENT, Tier.IN_TURN]  # type: ignore[attr-defined]
+    assert worker.shelf.tiers == [Tier.RESIDENT, Tier.EXPERT]  # type: ignore[attr-defined]
     assert worker.shelf.calls == 2 * CALLS_A_WINDOW + 1, "the first window was not filmed again"  # type: ignore[attr-defined]
     assert take is not None
     assert take.film.short_of_memory
     other = plan.first(1).model_copy(update={"seed": 8})
     assert filmed(worker, other)[0].state is JobState.DONE
-    assert worker.shelf.tiers[2:] == [Tier.IN_TURN], "a worker learns"  # type: ignore[attr-defined]
+    assert worker.shelf.tiers[2:] == [Tier.EXPERT], "a worker learns"  # type: ignore[attr-defined]
 
 
 def test_what_fits_no_tier_fails_at_once_with_a_sentence(tmp_path: Path, shelf: ModelShelf) -> None:
@@ -166,4 +167,4 @@ def test_of_experts_in_turn_the_device_holds_the_one_that_was_asked_for_last() -
     experts = InTurn({Expert.HIGH_NOISE: high, Expert.LOW_NOISE: low}, device)  # type: ignore[dict-item]
     assert (experts[Expert.LOW_NOISE], low.weight.device, high.weight.device) == (low, device, HOST)
     assert [*experts] == [Expert.HIGH_NOISE, Expert.LOW_NOISE]
-    assert [tier.smaller for tier in Tier] == [Tier.IN_TURN, None]
+    assert [tier.smaller() for tier in Tier] == [Tier.EXPERT, None]
