@@ -50,7 +50,17 @@ def files(studio: Studio) -> Iterator[Finding]:
         yield Finding(f"Files that are not in the media store: {len(missing)}, needed by {owners}{more}.")
 
 
-FINDERS: tuple[Finder, ...] = (room, budget, files)
+def rows(studio: Studio) -> Iterator[Finding]:
+    """Whether the newest jobs can be read."""
+    if strange := studio.jobs.unreadable():
+        numbers = ", ".join(map(str, strange[:5])) + (" and others" if len(strange) > 5 else "")
+        yield Finding(
+            f"Jobs that another version of Longtake wrote and this one cannot read: {numbers}. Lists leave them out.",
+            grave=False,
+        )
+
+
+FINDERS: tuple[Finder, ...] = (room, budget, files, rows)
 
 
 def findings(studio: Studio) -> list[Finding]:

@@ -133,6 +133,12 @@ class Jobs:
         parameters = {"channel": channel, "state": state, "limit": limit}
         return self._select(f"WHERE {where} ORDER BY id DESC LIMIT :limit", parameters)
 
+    def unreadable(self, newest: int = 1000) -> list[int]:
+        """Of the newest jobs, those that cannot be read any more, newest first."""
+        rows = self._database.rows("SELECT * FROM jobs ORDER BY id DESC LIMIT :newest", {"newest": newest})
+        readable = {job.id for job in _readable(rows)}
+        return [row["id"] for row in rows if row["id"] not in readable]
+
     def position(self, job: int) -> int | None:
         """Place of a job in the queue: 1 is claimed next, None is not queued."""
         sql = f"SELECT place AS position FROM ({_TURNS}) WHERE id = :job"

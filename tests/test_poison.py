@@ -60,6 +60,7 @@ def test_a_job_whose_plan_cannot_be_read_fails_and_the_next_one_is_claimed(
     with pytest.raises(Unreadable, match=r"^Job 1 cannot be read any more"):
         jobs.get(strange.id)
     assert [job.id for job in jobs.recent()] == [good.id]
+    assert jobs.unreadable() == [strange.id]
     assert jobs.claim("w", 30) is None
 
 
