@@ -52,7 +52,7 @@ def files(studio: Studio) -> Iterator[Finding]:
 
 def rows(studio: Studio) -> Iterator[Finding]:
     """Whether the newest jobs can be read."""
-    if strange := studio.jobs.unreadable():
+    if strange := Check(studio.database, studio.media).unreadable():
         numbers = ", ".join(map(str, strange[:5])) + (" and others" if len(strange) > 5 else "")
         yield Finding(
             f"Jobs that another version of Longtake wrote and this one cannot read: {numbers}. Lists leave them out.",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from storage.database import Database
 from storage.forget import NAMING, Forget, media_in
+from storage.jobs import readable_jobs
 from storage.media import Media
 from storage.schema import MediaId
 
@@ -47,6 +48,12 @@ class Check:
         wanted = {media: row["owner"] for row in reversed(rows) for media in media_in([row])}
         gone = [(owner, media) for media, owner in wanted.items() if media not in evicted]
         return tuple(sorted((owner, media) for owner, media in gone if not self._media.has(media)))
+
+    def unreadable(self, newest: int = 1000) -> list[int]:
+        """Of the newest jobs, those that cannot be read any more, newest first."""
+        rows = self._database.rows("SELECT * FROM jobs ORDER BY id DESC LIMIT :newest", {"newest": newest})
+        readable = {job.id for job in readable_jobs(rows)}
+        return [row["id"] for row in rows if row["id"] not in readable]
 
     def whole(self, on_file: Callable[[int, int], None] = lambda _, __: None) -> Report:
         """Reads every file. `on_file` is told how many of how many are done."""

@@ -55,12 +55,12 @@ class Eviction:
         """The videos that are there and may go, the oldest first."""
         fresh = to_milliseconds(self._now() - FRESH_SECONDS)
         needed = media_in(self._database.rows(_NEEDED, {"fresh": fresh}))
-        rows = self._database.rows("SELECT film ->> '$.video' AS video FROM takes ORDER BY id", {})
+        rows = self._database.rows("SELECT video FROM takes WHERE video IS NOT NULL ORDER BY id", {})
         videos = dict.fromkeys(row["video"] for row in rows)
         return [video for video in videos if video not in needed and self._media.has(video)]
 
     def _note(self, videos: list[MediaId]) -> None:
         with self._database.write() as db:
             for video in videos:
-                sql = "UPDATE takes SET evicted_ms = :now WHERE film ->> '$.video' = :video"
+                sql = "UPDATE takes SET evicted_ms = :now WHERE video = :video"
                 db.execute(sql, {"now": to_milliseconds(self._now()), "video": video})

@@ -133,12 +133,6 @@ class Jobs:
         parameters = {"channel": channel, "state": state, "limit": limit}
         return self._select(f"WHERE {where} ORDER BY id DESC LIMIT :limit", parameters)
 
-    def unreadable(self, newest: int = 1000) -> list[int]:
-        """Of the newest jobs, those that cannot be read any more, newest first."""
-        rows = self._database.rows("SELECT * FROM jobs ORDER BY id DESC LIMIT :newest", {"newest": newest})
-        readable = {job.id for job in _readable(rows)}
-        return [row["id"] for row in rows if row["id"] not in readable]
-
     def position(self, job: int) -> int | None:
         """Place of a job in the queue: 1 is claimed next, None is not queued."""
         sql = f"SELECT place AS position FROM ({_TURNS}) WHERE id = :job"
@@ -278,13 +272,14 @@ class Jobs:
         db.execute(sql, values | {"text": text})
 
     def _select(self, where: str, parameters: Parameters) -> list[Job]:
-        return list(_readable(self._database.rows(f"SELECT jobs.* FROM jobs {where}", parameters)))
+        return list(readable_jobs(self._database.rows(f"SELECT jobs.* FROM jobs {where}", parameters)))
 
     def _milliseconds(self) -> int:
         return to_milliseconds(self._now())
 
 
-def _readable(rows: Iterable[Row]) -> Iterator[Job]:
+def readable_jobs(rows: Iterable[Row]) -> Iterator[Job]:
+    """The jobs of rows of `jobs`, but for those that cannot be read."""
     for row in rows:
         with suppress(Unreadable):
             yield _job(row)

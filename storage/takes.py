@@ -71,7 +71,7 @@ class Takes:
 
     def by_video(self, video: MediaId) -> Take | None:
         """The oldest take that a video belongs to."""
-        where = "WHERE takes.film ->> '$.video' = :video ORDER BY takes.id LIMIT 1"
+        where = "WHERE takes.video = :video ORDER BY takes.id LIMIT 1"
         return next(iter(self._select(where, {"video": video})), None)
 
     def pin(self, take: int, *, pinned: bool) -> Take:
@@ -153,7 +153,7 @@ def insert_take(db: sqlite_utils.Database, job: Job, film: Film, created_ms: int
     }
     take = db.execute(sql, values).lastrowid
     assert take is not None
-    sql = "UPDATE takes SET evicted_ms = NULL WHERE film ->> '$.video' = :video"  # it is there again
+    sql = "UPDATE takes SET evicted_ms = NULL WHERE video = :video"  # it is there again
     db.execute(sql, {"video": film.video})
     row = {"id": take, "job": job.id, "created_ms": created_ms, "pinned": 0, "evicted_ms": None}
     return _made(row, job.plan, film, errand)

@@ -12,6 +12,7 @@ from filming import film_plan, window
 from bot.line import Line
 from storage.cards import Cards
 from storage.channels import Channels
+from storage.check import Check
 from storage.database import Database, Unreadable
 from storage.jobs import MAX_ATTEMPTS, Jobs
 from storage.media import Media
@@ -47,7 +48,7 @@ def spoil(database: Database, table: str, row: int, **columns: str) -> None:
 
 @pytest.mark.parametrize("text", STRANGE)
 def test_a_job_whose_plan_cannot_be_read_fails_and_the_next_one_is_claimed(
-    database: Database, jobs: Jobs, text: str
+    database: Database, jobs: Jobs, tmp_path: Path, text: str
 ) -> None:
     strange, good = enqueued(jobs, "ann"), enqueued(jobs, "bob")
     spoil(database, "jobs", strange.id, plan=text)
@@ -60,7 +61,7 @@ def test_a_job_whose_plan_cannot_be_read_fails_and_the_next_one_is_claimed(
     with pytest.raises(Unreadable, match=r"^Job 1 cannot be read any more"):
         jobs.get(strange.id)
     assert [job.id for job in jobs.recent()] == [good.id]
-    assert jobs.unreadable() == [strange.id]
+    assert Check(database, Media(tmp_path / "media")).unreadable() == [strange.id]
     assert jobs.claim("w", 30) is None
 
 
@@ -85,7 +86,7 @@ def test_a_take_that_cannot_be_read_is_left_out_of_histories_trees_and_estimates
         jobs.claim("w", 30)
         made.append(jobs.finish(job.id, 1, FILM))
     spoil(database, "jobs", made[0].job, plan=text)
-    spoil(database, "takes", made[0].id, film=text or "{}")
+    spoil(database, "takes", made[0].id, film=text)
     assert takes.history("lobby") == [made[1]]
     assert takes.tree("lobby") == [(0, made[1])]
     assert takes.like(PLAN, 5) == [made[1]]
