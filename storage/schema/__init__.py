@@ -6,7 +6,19 @@ same video. Identities, states and times belong to Job and Take.
 
 from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
-from storage.schema.plan import BeatSpan, ContinueTake, ContinueVideo, Lora, Plan, Source, StartImage, Timing, Window
+from storage.schema.plan import (
+    BeatSpan,
+    ContinueTake,
+    ContinueVideo,
+    Finish,
+    Guide,
+    Lora,
+    Plan,
+    Source,
+    StartImage,
+    Timing,
+    Window,
+)
 from storage.schema.request import Clip, Image, Intent, IntentKind, Request, Size, Wishes
 from storage.schema.sampling import (
     MAGCACHE_STEPS,
@@ -15,6 +27,8 @@ from storage.schema.sampling import (
     GuidanceRule,
     MagCacheSettings,
     Phase,
+    RefinedSteps,
+    Refiner,
     Sampling,
     SkipLayers,
     Solver,
@@ -35,6 +49,8 @@ __all__ = [
     "Errand",
     "Expert",
     "Film",
+    "Finish",
+    "Guide",
     "GuidanceRule",
     "Image",
     "Intent",
@@ -50,6 +66,8 @@ __all__ = [
     "Plan",
     "Policy",
     "Progress",
+    "RefinedSteps",
+    "Refiner",
     "Request",
     "Sampling",
     "Seed",

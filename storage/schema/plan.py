@@ -83,6 +83,32 @@ class Window(Value):
         return self
 
 
+class Guide(Value):
+    """A video that the film follows (GUV), within a mask or everywhere (GVA with one). Modes of the plain i2v_2_2 model.
+
+    `denoising` is the share of the steps that are taken, from noise that the guide shows through; for the first
+    `masking` of the steps what lies outside of the mask is kept from the guide.
+    """
+
+    video: MediaId
+    mask: MediaId | None = None  # white where the film may change
+    denoising: Annotated[float, Field(gt=0, le=1)] = 0.9
+    masking: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class Finish(Value):
+    """What is done to a film's frames behind the network, see engine/finish.py. The defaults do nothing."""
+
+    interpolation: Literal[1, 2, 4] = 1  # frames a second, times this
+    interpolator: str = ""  # a RIFE checkpoint by name; empty: FFmpeg's motion-compensated filter
+    upscaling: Annotated[float, Field(ge=1, le=4)] = 1.0
+    upscaler: str = ""  # a model by name; empty: Lanczos
+    deblocking: Annotated[float, Field(ge=0, le=1)] = 0.0
+    denoising: Annotated[float, Field(ge=0, le=1)] = 0.0
+    grain: Annotated[float, Field(ge=0, le=1)] = 0.0
+    grain_saturation: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
 class Plan(Value):
     """Storyboard + every number. A pure value: same plan, same video. No id, no time."""
 
@@ -95,6 +121,10 @@ class Plan(Value):
     model: str
     loras: tuple[Lora, ...] = ()
     timing: Timing = Timing.TEXT
+    color_correction: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the colours before a join; 0 is off
+    discard_frames: Annotated[int, Field(ge=0, le=20, multiple_of=4)] = 0  # of the end of every window
+    guide: Guide | None = None
+    finish: Finish = Finish()
 
     @model_validator(mode="after")
     def _one_storyboard_window_each(self) -> "Plan":
@@ -106,7 +136,8 @@ class Plan(Value):
     def media(self) -> frozenset[MediaId]:
         """Every file of the media store that filming this plan reads."""
         source = {value for name, value in self.source if name in ("image", "video", "tail")}
-        return frozenset(source | {window.anchor for window in self.windows if window.anchor})
+        guide = {self.guide.video, self.guide.mask} - {None} if self.guide else set()
+        return frozenset(source | guide | {window.anchor for window in self.windows if window.anchor})
 
     @property
     def new_seconds(self) -> float:

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -75,6 +75,36 @@ class MagCacheSettings(Value):
     start: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
+class RefinedSteps(Value):
+    """Steps `first` to `last` of a window, counted from 0, are evaluated `evaluations` times each."""
+
+    first: Annotated[int, Field(ge=0)]
+    last: Annotated[int, Field(ge=0)]
+    evaluations: Annotated[int, Field(ge=1, le=10)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "RefinedSteps":
+        if self.last < self.first:
+            raise ValueError(f"refined steps go forward, got {self.first} to {self.last}")
+        return self
+
+
+class Refiner(Value):
+    """The self-refiner, see engine/refiner.py: steps that are noised again and repeated, for as long as it helps.
+
+    A place is certain where two predictions differ by less than `uncertainty` (a norm over channels, divided by their
+    number); once the share `certain` of all places is, a step is not repeated any more.
+    """
+
+    steps: Annotated[tuple[RefinedSteps, ...], Field(min_length=1)] = (
+        RefinedSteps(first=1, last=5, evaluations=3),
+        RefinedSteps(first=6, last=13, evaluations=1),
+    )
+    norm: Literal[1, 2] = 1
+    uncertainty: Annotated[float, Field(ge=0, le=1)] = 0.1
+    certain: Annotated[float, Field(gt=0, le=1)] = 0.999
+
+
 class Sampling(Value):
     """How a window is denoised.
 
@@ -90,6 +120,8 @@ class Sampling(Value):
     skip_layers: SkipLayers | None = None
     nag: NAG | None = None
     magcache: MagCacheSettings | None = None
+    refiner: Refiner | None = None
+    motion_amplitude: Annotated[float, Field(ge=1, le=1.4)] = 1.0  # 1 is off; see engine/condition.py
 
     @model_validator(mode="after")
     def _falls(self) -> "Sampling":
