@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bot.progress import clock, progress_text
 from bot.settings import BotSettings
+from planner.parameters import written
 from planner.presets import PRESETS, Preset
 from planner.wishes import AREAS, BEST, FASTEST
 from storage.schema import Intent, IntentKind, Job, Take, Wishes
@@ -79,8 +80,9 @@ def _settings(facts: Facts) -> tuple[str, ...]:
     preset, limits = facts.preset, facts.settings
     fast, best = FASTEST[preset.model], BEST[preset.model]
     sizes = "" if preset.model == "demo" else f" “480p” and “720p” are {AREAS[480]} and {AREAS[720]}."
-    own = facts.wishes.model_dump(exclude_defaults=True, mode="json")
-    said = f"Set for this channel: {', '.join(f'{name} {value}' for name, value in own.items())}." if own else ""
+    own = facts.wishes.untuned.model_dump(exclude_defaults=True, mode="json")
+    words = [*(f"{name} {value}" for name, value in own.items()), *filter(None, [written(facts.wishes.tuning)])]
+    said = f"Set for this channel: {', '.join(words)}." if words else ""
     return (
         f"Preset {preset.name}: model {preset.model}, about {preset.budget} in the picture's shape, 16 frames a "
         f"second, {preset.sampling.steps} steps.{sizes}",

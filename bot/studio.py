@@ -18,13 +18,14 @@ from bot.line import Line
 from bot.proposal import Proposal, draft_of
 from bot.quota import Quota
 from bot.settings import BotSettings
-from bot.wish import Wish, checked_keep_frames, checked_seed, checked_size, require_place
+from bot.wish import Wish, checked_guide, checked_keep_frames, checked_seed, checked_size, require_place
 from planner.agent import ModelReader, Reader, RuleReader
 from planner.brief import Look, OnPlanning
 from planner.director import Director, by_name
 from planner.intent import Context, as_told
 from planner.language.model import LanguageModel, ModelFailed
 from planner.moderation import Case, Moderator, moderator
+from planner.parameters import read_tuning
 from planner.presets import Preset, find_preset
 from planner.prompting import system_message
 from planner.settings import PlannerSettings, language_model
@@ -192,7 +193,7 @@ class Studio:
         """The plan of an intent that is filmed, within the limits."""
         if intent.kind in (IntentKind.FILM, IntentKind.CONTINUE):
             intent = intent.model_copy(update={"wishes": intent.wishes.over(self.channels.wishes(wish.channel))})
-        terms = Filming(self._preset(wish), seed=_new_seed())
+        terms = Filming(self._preset(wish), seed=new_seed())
         direction = await self._director.direct(intent, request, context, terms, on_planning)
         plan = direction.plan
         assert plan is not None, "an intent to film gives a plan"
@@ -233,11 +234,13 @@ class Studio:
             raise UserError(
                 f"A film of {wish.seconds:g} seconds cannot be made: more than 0 and at most {limits.max_seconds:g}."
             )
-        if len(wish.images) > limits.max_pictures:
-            raise UserError(f"{len(wish.images)} pictures are too many: {limits.max_pictures} at most, please.")
-        names = [path.name for path in (*wish.images, *([wish.video] if wish.video else []))]
+        pictures = (*wish.images, *wish.anchors)
+        if len(pictures) > limits.max_pictures:
+            raise UserError(f"{len(pictures)} pictures are too many: {limits.max_pictures} at most, please.")
+        tuning, names = read_tuning(wish.settings), [path.name for path in wish.files]
+        checked_guide(wish)
         said = " ".join([wish.text, *names])
-        restricted = self.moderator.require(Case(said, wish.channel, wish.requester, tuple(wish.images)))
+        restricted = self.moderator.require(Case(said, wish.channel, wish.requester, pictures))
         require_place(wish, restricted)
         size, notes = checked_size(wish.size)
         request = Request(
@@ -248,8 +251,14 @@ class Studio:
             size=size,
             seed=None if wish.seed is None else checked_seed(wish.seed),
             keep_frames=checked_keep_frames(wish),
-            images=tuple(self._intake.picture(path) for path in wish.images),
+            images=(
+                *([self._intake.black(size or self._preset(wish).budget)] if wish.black else []),
+                *(self._intake.picture(path) for path in pictures),
+            ),
+            anchors=len(wish.anchors),
             clip=self._intake.clip(wish.video, wish.keep_frames) if wish.video else None,
+            guide=self._intake.guide(wish.guide, wish.guide_mask) if wish.guide else None,
+            tuning=tuning,
             replies_to=wish.take,
             restricted=restricted,
         )
@@ -273,5 +282,6 @@ class Studio:
         )
 
 
-def _new_seed() -> Seed:
+def new_seed() -> Seed:
+    """A seed that nobody asked for."""
     return secrets.randbelow(SEEDS)

@@ -12,6 +12,8 @@ from storage.schema import (
     Clip,
     ContinueTake,
     ContinueVideo,
+    Finish,
+    Guide,
     Image,
     MediaId,
     Plan,
@@ -42,6 +44,7 @@ class Facts:
     keep_frames: int | None = None  # of `clip`
     size: Size | None = None  # exactly this, instead of the preset's area in the picture's shape
     avoid: tuple[str, ...] = ()  # what must not be seen
+    guide: Guide | None = None  # a video that the film follows
     timing: Timing | None = None  # None: that of the film that is continued; of a new one, the preset's
 
 
@@ -74,6 +77,9 @@ def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
         model=model,
         loras=loras,
         timing=timing,
+        finish=facts.parent.plan.finish if facts.parent else Finish(),  # a film has one size, and one look
+        color_correction=facts.parent.plan.color_correction if facts.parent else 0.0,
+        guide=facts.guide,
     )
 
 

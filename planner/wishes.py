@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from planner.numbers import LIVELY, NUMBERS
+from planner.parameters import written
 from planner.presets import Preset, find_preset
-from storage.schema import Seed, Size, Storyboard, Wishes
+from storage.schema import Seed, Size, Storyboard, Tuning, Wishes
 from storage.sizes import LONGEST_ASPECT, fit_area
 
 ASPECTS = {"portrait": (9, 16), "landscape": (16, 9), "square": (1, 1)}
@@ -17,6 +19,7 @@ FASTEST = {"demo": "demo-fast", "svi2pro": "lightning"}  # by model
 BEST = {"demo": "demo", "svi2pro": "quality"}
 MOVING = {"lightning": "lightning-3phase"}  # the same speed with more motion: its first steps have real guidance
 SHORTEST_SIDE = 64  # pixels
+AS_IT_IS = Tuning()
 MANNERS = {
     "steady": "The camera is steady and moves smoothly.",
     "more": "Large, strong, energetic movement.",
@@ -97,7 +100,9 @@ _PATTERNS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] 
     ),
     (r"(?:with |use )?seed(?: number)?(?: ?[:=]| is| to)? ?(?P<seed>\d{1,18})", lambda m: {"seed": int(m["seed"])}),
 )
-_SETTINGS = [(re.compile(rf"{_LEAD}(?:{words}){_TAIL}", re.IGNORECASE), meaning) for words, meaning in _PATTERNS]
+_SETTINGS = [
+    (re.compile(rf"{_LEAD}(?:{words}){_TAIL}", re.IGNORECASE), meaning) for words, meaning in (*_PATTERNS, *NUMBERS)
+]
 # "at 1280x720 with seed 42, ..." and "480p, quick preview is enough - the ship ..."
 _APART = re.compile(r"(\d{2,4} ?[x×] ?\d{2,4}|\d{3,4}p)(?= (?:with|and) seed)|(?<= enough)( -)(?= )", re.IGNORECASE)
 _CLAUSE = re.compile(r"[^,.;:!?\n()]+(?::\d[^,.;:!?\n()]*)?")
@@ -157,10 +162,11 @@ class Filming:
     size: Size | None = None
     seed: Seed | None = None
     notes: tuple[str, ...] = ()
+    tuning: Tuning = AS_IT_IS
 
 
-def grant(wishes: Wishes, preset: Preset, size: Size | None, seed: Seed | None) -> Filming:
-    """Wishes within the limits of a preset's model. An option (`size`, `seed`) comes before words."""
+def grant(wishes: Wishes, preset: Preset, size: Size | None, seed: Seed | None, tuning: Tuning = AS_IT_IS) -> Filming:
+    """Wishes within the limits of a preset's model. An option (`size`, `seed`, `tuning`) comes before words."""
     notes: list[str] = []
     chosen = _preset(wishes, preset, notes)
     if size is None:
@@ -170,8 +176,11 @@ def grant(wishes: Wishes, preset: Preset, size: Size | None, seed: Seed | None) 
         *(["a steady camera"] if wishes.steady else []),
         *([f"{wishes.motion} movement"] if wishes.motion else []),
     ]
+    asked = tuning.over(wishes.tuning)
+    asked = asked.over(LIVELY) if wishes.motion == "more" else asked
+    manner += [written(asked)] if asked else []
     said = [*notes, *manner, *([f"seed {wishes.seed}"] if wishes.seed is not None and seed == wishes.seed else [])]
-    return Filming(chosen, size, seed, (f"Set: {', '.join(said)}.",) if said else ())
+    return Filming(chosen, size, seed, (f"Set: {', '.join(said)}.",) if said else (), asked)
 
 
 def _preset(wishes: Wishes, preset: Preset, notes: list[str]) -> Preset:

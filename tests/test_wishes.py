@@ -47,7 +47,7 @@ def test_only_a_clause_of_its_own_is_a_setting(text: str, asked: dict[str, Any],
             LIGHTNING_4,
             "lightning-3phase",
             None,
-            "Set: preset lightning-3phase, which moves more, more movement.",
+            "Set: preset lightning-3phase, which moves more, more movement, motion_amplitude=1.15.",
         ),
         ({"lines": 720}, QUALITY, "quality", "1280x720", "Set: 720p."),
         (

@@ -15,16 +15,19 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from bot.batch import Pairing, paired, repeated
 from bot.cli import display
 from bot.cli.deliver import film
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, answer, complain, say
+from bot.cli.parameters import list_parameters
 from bot.cli.talk import converse
 from bot.crew import WorkerFailed
 from bot.discord.settings import DiscordSettings
 from bot.discord.token import application_of, state_of, token_of
 from bot.intake import named
+from bot.proposal import Proposal
 from bot.settings import BotSettings
-from bot.studio import Studio
+from bot.studio import Studio, new_seed
 from bot.wish import Wish
 from planner.brief import OnPlanning
 from planner.compiler import compile_prompt
@@ -62,21 +65,24 @@ def run(options: Options) -> int:
 
 
 def make(options: Options) -> int:
-    """Film a story."""
-    studio, proposal = plan_with(options, lambda studio, say: studio.film(wish(options), say))
-    return film(studio, proposal, options)
+    """Film a story, or several."""
+    asked = wish(options)
+    wishes = paired(asked, Pairing(options.pairs)) if options.pairs else [asked]
+
+    async def proposed(studio: Studio, say: OnPlanning) -> list[Proposal]:
+        return [await studio.film(each, say) for each in wishes]
+
+    return film_all(options, proposed)
 
 
 def proceed(options: Options) -> int:
     """Film on."""
-    studio, proposal = plan_with(options, lambda studio, say: studio.proceed(wish(options), say))
-    return film(studio, proposal, options)
+    return film_all(options, lambda studio, say: _alone(studio.proceed(wish(options), say)))
 
 
 def again(options: Options) -> int:
     """Film a plan again."""
-    studio, proposal = plan_with(options, lambda studio, _: studio.again(wish(options)))
-    return film(studio, proposal, options)
+    return film_all(options, lambda studio, _: _alone(studio.again(wish(options))))
 
 
 def plan(options: Options) -> int:
@@ -232,6 +238,16 @@ def plan_with(options: Options, ask: Callable[[Studio, OnPlanning], Awaitable[An
     return studio, asyncio.run(answered())
 
 
+def film_all(options: Options, ask: Callable[[Studio, OnPlanning], Awaitable[list[Proposal]]]) -> int:
+    """Plan, and film each plan as often as it was asked for."""
+    studio, proposals = plan_with(options, ask)
+    return film(studio, repeated(proposals, options.repeat, new_seed), options)
+
+
+async def _alone(proposal: Awaitable[Proposal]) -> list[Proposal]:
+    return [await proposal]
+
+
 def wish(options: Options) -> Wish:
     """What was typed, as the studio takes it."""
     given = {name: value for name, value in vars(options).items() if name in Wish.__dataclass_fields__}
@@ -259,6 +275,7 @@ COMMANDS = {
     "again": again,
     "plan": plan,
     "talk": talk,
+    "parameters": list_parameters,
     "queue": queue,
     "history": history,
     "cancel": cancel,

@@ -37,6 +37,7 @@ class Ask:
     seed: int | None = None
     preset: str | None = None
     style: str | None = None
+    settings: str = ""  # NAME=VALUE, as often as wanted
 
     @property
     def guild(self) -> discord.Guild | None:

@@ -19,7 +19,7 @@ from storage.schema.plan import (
     Timing,
     Window,
 )
-from storage.schema.request import Clip, Image, Intent, IntentKind, Request, Size, Wishes
+from storage.schema.request import Clip, Image, Intent, IntentKind, Request, Wishes
 from storage.schema.sampling import (
     MAGCACHE_STEPS,
     NAG,
@@ -33,12 +33,16 @@ from storage.schema.sampling import (
     SkipLayers,
     Solver,
 )
+from storage.schema.size import Size
 from storage.schema.storyboard import Beat, Storyboard, StoryboardWindow
+from storage.schema.tuning import MOST_STEPS, NOISE_LEVELS, Term, Tuning
 from storage.schema.value import MediaId, Seed, UserError, Value
 
 __all__ = [
     "MAGCACHE_STEPS",
+    "MOST_STEPS",
     "NAG",
+    "NOISE_LEVELS",
     "Beat",
     "BeatSpan",
     "Card",
@@ -50,8 +54,8 @@ __all__ = [
     "Expert",
     "Film",
     "Finish",
-    "Guide",
     "GuidanceRule",
+    "Guide",
     "Image",
     "Intent",
     "IntentKind",
@@ -81,7 +85,9 @@ __all__ = [
     "StoryboardWindow",
     "Style",
     "Take",
+    "Term",
     "Timing",
+    "Tuning",
     "UserError",
     "Value",
     "Window",
