@@ -40,7 +40,7 @@ NUMBERS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] = 
         r"|(?:twice|two times|2 ?x|2 times|double|doppelt|zweimal|deux fois|el doble|dos veces) (?:de )?"
         r"(?:as |so |plus |más )?"
         r"(?:large|big|bigger|larger|the size|groß|größer|grand|grande|upscal(?:e|ed|ing))"
-        r"|upscal(?:e|ed|ing)|hochskalier(?:t|en)|agrandi[re]?|(?:re)?escal(?:ado|ar|a)",
+        r"|upscal(?:e|ed|ing)(?: it)?|hochskalier(?:t|en)|agrandi[re]?|(?:re)?escal(?:ado|ar|a)",
         lambda m: _number("upscaling", 4 if m["four"] else 2),
     ),
     (
@@ -69,7 +69,7 @@ NUMBERS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] = 
         lambda _: _number("refiner_norm", 1),
     ),
     (
-        r"(?:with |use )?(?P<steps>\d{1,3}) (?:sampling |denoising |inference )?steps|(?P<schritte>\d{1,3}) schritte"
+        r"(?:with |use )?(?P<steps>\d{1,3}) (?:sampling |denoising |inference )?steps|(?P<schritte>\d{1,3}) schritten?"
         r"|(?P<pas>\d{1,3}) étapes|(?P<pasos>\d{1,3}) pasos de muestreo",
         lambda m: _number("steps", max(1, min(int(next(filter(None, m.groups()))), MOST_STEPS))),
     ),

@@ -105,7 +105,7 @@ _SETTINGS = [
 ]
 # "at 1280x720 with seed 42, ..." and "480p, quick preview is enough - the ship ..."
 _APART = re.compile(r"(\d{2,4} ?[x×] ?\d{2,4}|\d{3,4}p)(?= (?:with|and) seed)|(?<= enough)( -)(?= )", re.IGNORECASE)
-_CLAUSE = re.compile(r"[^,.;:!?\n()]+(?::\d[^,.;:!?\n()]*)?")
+_CLAUSE = re.compile(r"(?:[^,.;:!?\n()]|(?<=\d)\.(?=\d))+(?::\d[^,.;:!?\n()]*)?")
 
 
 def _lines(words: str) -> int:

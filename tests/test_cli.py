@@ -15,11 +15,12 @@ import pytest
 from filming import draw, film_plan, window
 from PIL import Image
 
+from bot.cli import main
 from storage.database import Database
 from storage.footage import read_frames
 from storage.jobs import Jobs
 from storage.media import Media
-from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage
+from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage, Tuning
 from storage.takes import Takes
 from storage.workers import Workers
 
@@ -121,6 +122,19 @@ def test_a_photo_and_a_sentence_become_a_video_that_is_continued_and_filmed_agai
     assert not np.array_equal(once, twice)
     assert "again, of" in longtake("history").stdout
     assert "Nothing is queued" in longtake("queue").stdout
+    wait_for(lambda: not Workers(database).alive())
+
+
+def test_several_films_are_asked_for_at_once_with_numbers_by_name(longtake: Run, home: Path, database: Database):
+    """A picture and one line of two make a film, filmed twice: the first time with the seed that was given."""
+    asked = ["make", "a dog runs\n# the sun sets", "--image", "photo.png", "--seconds", "5", *SMALL, "--seed", "3"]
+    several = ["--pairs", "all", "--repeat", "2", "--set", "steps=1 motion_amplitude=1.2", "--set", "solver=dpm++"]
+    films = made(longtake(*asked, *several, "--out", "film.mp4", "--json"))["films"]
+    assert [film["video"] for film in films] == ["film-1.mp4", "film-2.mp4"]
+    assert [film["seed"] == 3 for film in films] == [True, False]
+    assert len({(home / film["video"]).read_bytes() for film in films}) == 2
+    sampling = json.loads(longtake("show", "film-2.mp4", "--json").stdout)["plan"]["sampling"]
+    assert (sampling["sigmas"], sampling["solver"], sampling["motion_amplitude"]) == ([1.0, 0.0], "dpm++", 1.2)
     wait_for(lambda: not Workers(database).alive())
 
 
@@ -298,6 +312,19 @@ WRONG = {
     "a seed below zero": ["make", "x", "--image", "photo.png", "--seed", "-1"],
     "a picture that is not there": ["make", "end on picture 3", "--image", "photo.png"],
     "an unknown preset": ["make", "x", "--image", "photo.png", "--preset", "fast"],
+    "an unknown parameter": ["make", "x", "--image", "photo.png", "--set", "motion=2"],
+    "a parameter of another model": ["talk", "--set", "tea_cache=1", "hello"],
+    "a parameter that does nothing": ["plan", "x", "--set", "nag_tau=3"],
+    "pairs that do not match": [
+        "make",
+        "x\ny",
+        "--image",
+        "photo.png",
+        *["--image", "photo.png"] * 2,
+        "--pairs",
+        "matched",
+    ],
+    "too many films": ["make", "x", "--image", "photo.png", "--repeat", "26"],
     "nothing to continue": ["continue", "x"],
     "an unknown take": ["continue", "x", "--take", "12"],
     "an unknown take again": ["again", "--take", "12"],
@@ -341,6 +368,18 @@ def test_bad_input_gets_one_sentence_and_queues_nothing(wrong_files: Path, case:
     if (wrong_files / "data").exists():
         with Database.open(wrong_files / "data" / "longtake.db") as database:
             assert Jobs(database).recent() == []
+
+
+def test_every_parameter_is_listed_for_people_and_for_scripts(capsys: pytest.CaptureFixture[str]):
+    assert main(["parameters", "--json"]) == 0
+    listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)["parameters"]}
+    assert list(listed) == list(Tuning.model_fields)
+    assert listed["shift"]["range"] == "from 1 to 25"
+    assert listed["nag_tau"]["default"] == "3.5"
+    assert "flow_shift" in listed["shift"]["also"]
+    assert main(["parameters"]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in listed)
 
 
 def test_a_wrong_setting_is_named(longtake: Run, environment: dict[str, str]):

@@ -52,6 +52,49 @@ async def test_film_maps_its_options_to_what_is_planned(tmp_path: Path) -> None:
         assert len(w.studio.jobs.queue()) == 1
 
 
+async def test_numbers_are_set_by_name_wherever_a_film_is_asked_for(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        take = await take_by(w)
+        numbers = "motion_amplitude=1.15 magcache=1.75"
+        await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo, settings=numbers)
+        await w.bob.slash(w.channel, "continue", happens="he swims", settings=numbers)
+        await w.bob.slash(w.channel, "again", take=take.id, settings=numbers)
+        samplings = [job.plan.sampling for job in w.studio.jobs.queue()]
+        assert [each.motion_amplitude for each in samplings] == [1.15] * 3
+        assert all(each.magcache and each.magcache.speed == 1.75 for each in samplings)
+        result = await w.ann.slash(w.channel, "plan", story=STORY, image1=w.photo, settings="flow_shift=99")
+        assert "flow_shift is a number from 1 to 25, not 99." in said(result)
+
+
+async def test_several_takes_of_a_plan_are_jobs_of_their_own_with_cards_and_seeds(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(approve=False, minutes_per_day=100))
+        await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo, seed=5, takes=3)
+        plans = [job.plan for job in w.studio.jobs.queue()]
+        assert len(plans) == len(w.messages) == 3
+        assert plans[0].seed == 5
+        assert len({plan.seed for plan in plans}) == 3
+        assert len({plan.storyboard for plan in plans}) == 1
+
+
+async def test_several_takes_each_wait_for_a_word_where_plans_are_shown_first(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo, takes=2)
+        first, second = w.studio.cards.open_cards()
+        assert first.draft.plan.seed != second.draft.plan.seed
+        await w.ann.click(w.messages[-1], label="Film it")
+        (job,) = w.studio.jobs.queue()
+        assert job.plan == second.draft.plan
+
+
+async def test_takes_beyond_a_persons_limit_are_said_and_the_others_are_filmed(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(approve=False, queue_per_person=2))
+        result = await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo, takes=4)
+        assert "You have 2 films waiting" in said(result)
+        assert len(w.studio.jobs.queue()) == len(w.studio.cards.open_cards()) == 2
+
+
 async def test_film_takes_four_pictures_in_their_order(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         pictures = {f"image{n}": w.photo for n in range(1, 5)}

@@ -11,7 +11,7 @@ from planner.chatter import spoken, take_avoided
 from planner.presets import DEMO, LIGHTNING_4, QUALITY, Preset
 from planner.wishes import AREAS, grant, mannered, take_wishes
 from prompts import negative_prompt
-from storage.schema import Size, Storyboard, StoryboardWindow, Wishes
+from storage.schema import Size, Storyboard, StoryboardWindow, Tuning, Wishes
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,77 @@ def test_wishes_are_granted_within_the_limits_of_the_model(
     assert granted.preset.name == name
     assert (str(granted.size) if granted.size else None) == size
     assert granted.notes == ((note,) if note else ())
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("keep the colours as they are", {"color_correction": 0.8}),
+        ("match the colors", {"color_correction": 0.8}),
+        ("die Farben angleichen", {"color_correction": 0.8}),
+        ("garde les couleurs", {"color_correction": 0.8}),
+        ("mantén los colores", {"color_correction": 0.8}),
+        ("make it smoother", {"interpolation": 2}),
+        ("32 fps please", {"interpolation": 2}),
+        ("at 60 fps", {"interpolation": 4}),
+        ("bitte flüssiger", {"interpolation": 2}),
+        ("plus fluide", {"interpolation": 2}),
+        ("más fluido", {"interpolation": 2}),
+        ("twice as large", {"upscaling": 2}),
+        ("upscale it", {"upscaling": 2}),
+        ("4x upscaled", {"upscaling": 4}),
+        ("doppelt so groß", {"upscaling": 2}),
+        ("deux fois plus grand", {"upscaling": 2}),
+        ("el doble de grande", {"upscaling": 2}),
+        ("add some film grain", {"grain": 0.1}),
+        ("mit Filmkorn", {"grain": 0.1}),
+        ("avec du grain", {"grain": 0.1}),
+        ("skip steps", {"magcache": 1.75}),
+        ("use magcache", {"magcache": 1.75}),
+        ("less noise", {"frame_denoising": 0.5}),
+        ("sans bruit", {"frame_denoising": 0.5}),
+        ("no blockiness", {"deblocking": 0.5}),
+        ("use the self-refiner", {"refiner_norm": 1}),
+        ("with 20 steps", {"steps": 20}),
+        ("mit 12 Schritten", {"steps": 12}),
+        ("guidance 5", {"guidance": 5, "guidance2": 5}),
+        ("cfg 4.5", {"guidance": 4.5, "guidance2": 4.5}),
+    ],
+)
+def test_plain_words_stand_for_numbers(text: str, number: dict[str, float]) -> None:
+    wishes, rest = take_wishes(f"my dog runs, {text}")
+    assert (wishes.tuning.given, rest) == (number, "my dog runs")
+    assert wishes.untuned == Wishes()
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        "the colours fade",
+        "a smooth stone rolls",
+        "the balloon grows twice as large as the house",
+        "she takes 20 steps forward",
+        "he skips two steps on the stairs",
+        "noise fills the street",
+        "grain pours into the mill",
+    ],
+)
+def test_a_story_that_sounds_like_a_number_stays_a_story(story: str) -> None:
+    assert take_wishes(f"a street, {story}") == (Wishes(), f"a street, {story}")
+
+
+def test_words_join_and_the_last_one_said_counts() -> None:
+    wishes, _ = take_wishes("a dog runs, add film grain, 32 fps, with 20 steps, with 12 steps")
+    assert wishes.tuning.given == {"grain": 0.1, "interpolation": 2, "steps": 12}
+    assert wishes.over(Wishes(tuning=Tuning(upscaling=2, grain=1))).tuning.given == {
+        **wishes.tuning.given,
+        "upscaling": 2,
+    }
+
+
+def test_more_motion_also_moves_the_condition() -> None:
+    assert grant(Wishes(motion="more"), QUALITY, None, None).tuning == Tuning(motion_amplitude=1.15)
+    assert grant(Wishes(motion="less"), QUALITY, None, None).tuning == Tuning()
 
 
 @given(
