@@ -33,6 +33,7 @@ from storage.schema import (
     UserError,
     Wishes,
 )
+from storage.sizes import fit_area
 from storage.timeline import FPS, continuation_windows_for, windows_for
 
 RULES = RuleDirector()
@@ -146,7 +147,8 @@ class Director:
             storyboard, credit = told.storyboard, told.credit
         revised = rewrite(plan, mannered(storyboard, intent.wishes), images)
         if intent.wishes.untuned != Wishes():
-            revised = retune(revised, granted.preset, granted.size)
+            larger = intent.wishes.lines and fit_area(plan.size.width, plan.size.height, granted.preset.budget)
+            revised = retune(revised, granted.preset, granted.size or larger or None)
         asked = granted.tuning.over(former.request.tuning) if isinstance(former, Draft) else granted.tuning
         revised = tune(revised, asked)
         if granted.seed is not None:

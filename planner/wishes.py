@@ -5,7 +5,7 @@ Only a clause of its own is a setting; "he runs faster" is a story. What was set
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.numbers import LIVELY, NUMBERS
 from planner.parameters import written
@@ -156,7 +156,10 @@ def wishes_of(clause: str) -> Wishes | None:
 
 @dataclass(frozen=True)
 class Filming:
-    """How a film is to be filmed. Without a size the picture gives its shape; the notes are for the person."""
+    """How a film is to be filmed. Without a size the preset gives the area and the picture the shape.
+
+    The notes are for the person.
+    """
 
     preset: Preset
     size: Size | None = None
@@ -170,6 +173,7 @@ def grant(wishes: Wishes, preset: Preset, size: Size | None, seed: Seed | None, 
     notes: list[str] = []
     chosen = _preset(wishes, preset, notes)
     if size is None:
+        chosen = replace(chosen, budget=_granted_budget(wishes, chosen, notes))
         size = _granted_size(wishes, chosen, notes)
     seed = wishes.seed if seed is None else seed
     manner = [
@@ -195,22 +199,26 @@ def _preset(wishes: Wishes, preset: Preset, notes: list[str]) -> Preset:
     return chosen
 
 
+def _granted_budget(wishes: Wishes, preset: Preset, notes: list[str]) -> Size:
+    """The area that is filmed: the preset's, or that of the lines that were asked for."""
+    if wishes.size or not wishes.lines:
+        return preset.budget
+    if preset.model == "demo":
+        notes.append(f"{preset.budget} as ever, since the demonstration model knows no other size")
+        return preset.budget
+    lines = max((known for known in AREAS if known <= wishes.lines), default=min(AREAS))
+    less = f", the most that the model films, instead of {wishes.lines}p" if lines < wishes.lines else ""
+    notes.append(f"{lines}p{less}")
+    return AREAS[lines]
+
+
 def _granted_size(wishes: Wishes, preset: Preset, notes: list[str]) -> Size | None:
-    """The size that the wishes come to; None leaves it to the picture."""
-    budget = preset.budget
+    """The size that the wishes come to; None leaves the shape to the picture."""
     if wishes.size:
-        return _fitted(wishes.size, budget if preset.model == "demo" else AREAS[max(AREAS)], notes)
-    if wishes.lines:
-        if preset.model == "demo":
-            notes.append(f"{budget} as ever, since the demonstration model knows no other size")
-        else:
-            lines = max((known for known in AREAS if known <= wishes.lines), default=min(AREAS))
-            budget = AREAS[lines]
-            less = f", the most that the model films, instead of {wishes.lines}p" if lines < wishes.lines else ""
-            notes.append(f"{lines}p{less}")
+        return _fitted(wishes.size, preset.budget if preset.model == "demo" else AREAS[max(AREAS)], notes)
     if wishes.shape is None:
-        return None if budget == preset.budget else budget
-    size = fit_area(*ASPECTS[wishes.shape], budget)
+        return None
+    size = fit_area(*ASPECTS[wishes.shape], preset.budget)
     notes.append(f"{wishes.shape}, {size}")
     return size
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from directing import filmed, plan_of
+from directing import directed, draft_of, filmed, picture, plan_of, request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.chatter import spoken, take_avoided
+from planner.intent import Context
 from planner.presets import DEMO, LIGHTNING_4, QUALITY, Preset
 from planner.wishes import AREAS, grant, mannered, take_wishes
 from prompts import negative_prompt
@@ -49,12 +50,12 @@ def test_only_a_clause_of_its_own_is_a_setting(text: str, asked: dict[str, Any],
             None,
             "Set: preset lightning-3phase, which moves more, more movement, motion_amplitude=1.15.",
         ),
-        ({"lines": 720}, QUALITY, "quality", "1280x720", "Set: 720p."),
+        ({"lines": 720}, QUALITY, "quality", None, "Set: 720p."),
         (
             {"lines": 2160},
             QUALITY,
             "quality",
-            "1280x720",
+            None,
             "Set: 720p, the most that the model films, instead of 2160p.",
         ),
         (
@@ -173,8 +174,27 @@ def test_more_motion_also_moves_the_condition() -> None:
 def test_no_words_raise_the_size_over_what_the_model_films(wishes: Wishes, preset: Preset) -> None:
     granted = grant(wishes, preset, None, None)
     most = preset.budget if preset.model == "demo" else AREAS[720]
-    if granted.size:
-        assert granted.size.width * granted.size.height <= 1.1 * most.width * most.height
+    size = granted.size or granted.preset.budget
+    assert size.width * size.height <= 1.1 * most.width * most.height
+
+
+@pytest.mark.parametrize(
+    ("words", "shape", "size"),
+    [
+        ("720p", (1080, 1920), "720x1280"),
+        ("720p", (1920, 1080), "1280x720"),
+        ("480p", (1000, 1000), "624x624"),
+        ("720p, vertical", (1920, 1080), "720x1280"),
+    ],
+)
+def test_lines_give_the_area_and_the_picture_the_shape(words: str, shape: tuple[int, int], size: str) -> None:
+    message = request(f"a dog runs, {words}").model_copy(update={"images": (picture(1, *shape),)})
+    first = directed(message, Context())
+    assert str(filmed(first).size) == size
+    plain = request("a dog runs").model_copy(update={"images": (picture(1, *shape),)})
+    draft = draft_of(directed(plain, Context()), plain)
+    revised = filmed(directed(request(words), Context(draft=draft))).size
+    assert abs(revised.width / revised.height - filmed(first).size.width / filmed(first).size.height) < 0.05
 
 
 def test_an_option_comes_before_words() -> None:
