@@ -84,7 +84,7 @@ class Window(Value):
 
 
 class Guide(Value):
-    """A video that the film follows (GUV), within a mask or everywhere (GVA with one). Modes of the plain i2v_2_2 model.
+    """A video that the film follows (GUV), within a mask or everywhere (GVA with one). As in the plain i2v_2_2.
 
     `denoising` is the share of the steps that are taken, from noise that the guide shows through; for the first
     `masking` of the steps what lies outside of the mask is kept from the guide.
@@ -136,8 +136,9 @@ class Plan(Value):
     def media(self) -> frozenset[MediaId]:
         """Every file of the media store that filming this plan reads."""
         source = {value for name, value in self.source if name in ("image", "video", "tail")}
-        guide = {self.guide.video, self.guide.mask} - {None} if self.guide else set()
-        return frozenset(source | guide | {window.anchor for window in self.windows if window.anchor})
+        guide = (self.guide.video, self.guide.mask) if self.guide else ()
+        named = (*guide, *(window.anchor for window in self.windows))
+        return frozenset(source.union(media for media in named if media))
 
     @property
     def new_seconds(self) -> float:
