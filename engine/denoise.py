@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, window_noise
+from engine.condition import condition, network_input, window_noise, with_motion
 from engine.dit import NAG, TextContext
 from engine.folder import Handover
 from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
@@ -30,6 +30,7 @@ def denoise(
 ) -> Tensor:
     """Latents of one window, from noise of its own: [B, 16, 21, h, w]. Both experts share one trajectory."""
     given = condition(handover.anchor, handover.tail)
+    given = with_motion(given, sampling.motion_amplitude, continues=handover.tail is not None)
     noise = window_noise(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])).to(given)
     bias = relay_of(window, models, given) if timing is Timing.RELAY else None
     guide = Guide(window, given, sampling, models, MagCache.of(sampling), bias)

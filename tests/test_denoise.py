@@ -9,6 +9,7 @@ from filming import film_plan, window
 from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.condition import condition, with_motion
 from engine.denoise import denoise
 from engine.dit import DiT
 from engine.folder import Handover
@@ -75,6 +76,7 @@ def test_the_tail_and_the_guidance_matter_and_a_repeat_does_not(latents_of: Deno
         {"nag": NAG(scale=11, tau=2.5, alpha=0.25)},
         {"solver": Solver.UNIPC},
         {"solver": Solver.DPMPP},
+        {"motion_amplitude": 1.15},
     ],
 )
 def test_every_setting_of_guidance_changes_the_film(latents_of: Denoise, changes: dict[str, object]):
@@ -125,6 +127,20 @@ def test_relay_holds_the_beats_of_a_window_and_text_leaves_them_alone(latents_of
     assert not torch.allclose(latents_of(sampling(), what=later, timing=Timing.RELAY), held, atol=1e-4)
     nag = sampling(guidance=1.0, nag=NAG(scale=5))
     assert not torch.allclose(latents_of(nag, what=timed, timing=Timing.RELAY), latents_of(nag, what=timed), atol=1e-4)
+
+
+def test_motion_amplitude_moves_what_the_network_reads_of_a_window(shelf: ModelShelf, latents_of: Denoise):
+    """A first window and one with a tail, in which the source counts otherwise."""
+    generator = torch.Generator().manual_seed(0)
+    anchor, tail = torch.randn(2, 1, 16, 1, 6, 8, generator=generator).unbind()
+    network = shelf.load(film_plan([window(1)])).experts[HIGH]
+    read: list[Tensor] = []
+    hook = network.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0][:, 16:]))
+    for given in (None, tail):
+        latents_of(sampling(guidance=1.0, motion_amplitude=1.3), tail=given)
+    hook.remove()
+    assert torch.equal(read[0], with_motion(condition(anchor, None), 1.3, continues=False))
+    assert torch.equal(read[-1], with_motion(condition(anchor, tail), 1.3, continues=True))
 
 
 # ---- LoRAs ----------------------------------------------------------------------------------------------------------
