@@ -9,7 +9,7 @@
 # The zeros are latents of value zero, not an encoded grey picture, and the mask marks the anchor alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -79,7 +79,16 @@ def with_tail(latents: Tensor, tail: Tensor | None) -> Tensor:
     return latents if tail is None else torch.cat([latents[:, :, :1], tail.to(latents), latents[:, :, 2:]], dim=2)
 
 
-def window_noise(seed: int, shape: Sequence[int]) -> Tensor:
-    """Noise of `shape` [B, 16, T, h, w] from `seed`: float32, made on the CPU, so that every device films the same."""
+def window_noises(seed: int, shape: Sequence[int]) -> Iterator[Tensor]:
+    """Noise of `shape` [B, 16, T, h, w] after noise from one `seed`, without end; a window begins with the first.
+
+    float32, made on the CPU, so that every device films the same.
+    """
     generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu")
+    while True:
+        yield torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
+def window_noise(seed: int, shape: Sequence[int]) -> Tensor:
+    """The noise that a window begins with. -> `shape` [B, 16, T, h, w]"""
+    return next(window_noises(seed, shape))

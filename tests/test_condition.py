@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, tail_of, window_noise, with_motion, with_tail
+from engine.condition import condition, network_input, tail_of, window_noise, window_noises, with_motion, with_tail
 
 BATCH, HEIGHT, WIDTH = 2, 3, 5
 
@@ -148,6 +148,13 @@ def test_a_seed_is_its_noise():
     assert torch.equal(window_noise(42, shape), window_noise(42, shape))
     assert not torch.equal(window_noise(42, shape), window_noise(43, shape))
     assert torch.isfinite(window_noise(2**63 - 1, shape)).all()
+
+
+def test_noise_after_noise_comes_from_one_seed():
+    first, second, third = (noise for noise, _ in zip(window_noises(42, (1, 2, 3)), range(3), strict=False))
+    assert torch.equal(first, window_noise(42, (1, 2, 3)))
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
 
 
 def test_noise_is_standard_normal_float32_on_the_cpu_and_touches_no_other_generator():

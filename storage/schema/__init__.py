@@ -32,6 +32,7 @@ from storage.schema.sampling import (
     Sampling,
     SkipLayers,
     Solver,
+    parse_refiner_plan,
 )
 from storage.schema.storyboard import Beat, Storyboard, StoryboardWindow
 from storage.schema.value import MediaId, Seed, UserError, Value
@@ -86,4 +87,5 @@ __all__ = [
     "Value",
     "Window",
     "Wishes",
+    "parse_refiner_plan",
 ]
