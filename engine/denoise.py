@@ -13,6 +13,7 @@ from engine.condition import condition, network_input, window_noises, with_motio
 from engine.dit import NAG, TextContext
 from engine.folder import Handover
 from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
+from engine.guide import WindowGuide
 from engine.magcache import Branch, MagCache, Turn
 from engine.models import Models
 from engine.refiner import refined
@@ -28,6 +29,7 @@ def denoise(
     models: Models,
     on_step: Callable[[int], None],
     timing: Timing = Timing.TEXT,
+    guide: WindowGuide | None = None,
 ) -> Tensor:
     """Latents of one window, from noise of its own: [B, 16, 21, h, w]. Both experts share one trajectory."""
     given = condition(handover.anchor, handover.tail)
@@ -35,16 +37,19 @@ def denoise(
     noises = (noise.to(given) for noise in window_noises(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])))
     noise = next(noises)
     bias = relay_of(window, models, given) if timing is Timing.RELAY else None
-    predicted = WindowVelocity(window, given, sampling, models, MagCache.of(sampling), bias)
+    first = guide.first_step(sampling.steps, noise.shape[2]) if guide else 0
+    predicted = WindowVelocity(window, given, sampling, models, MagCache.of(sampling, first), bias, step=first)
 
     def around(step: Step) -> Step:
-        return refined(step, sampling.refiner, noises, sampling.zero_steps) if sampling.refiner else step
+        if sampling.refiner:
+            step = refined(step, sampling.refiner, noises, resting_steps=sampling.zero_steps - first)
+        return guide.lead(step, noise, sampling.steps) if guide else step
 
     def stepped(taken: int) -> None:
-        predicted.go_on(taken)
-        on_step(taken)
+        predicted.go_on(first + taken)
+        on_step(first + taken)
 
-    return sample(sampling.solver, predicted.velocity, noise, sampling.sigmas, stepped, around)
+    return sample(sampling.solver, predicted.velocity, noise, sampling.sigmas[first:], stepped, around)
 
 
 def relay_of(window: Window, models: Models, given: Tensor) -> Tensor | None:

@@ -142,13 +142,16 @@ class MagCache:
     memories: dict[Branch, Memory] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sampling: Sampling) -> "MagCache | None":
-        """A fresh one, with the threshold for the speed that `sampling` asks for; None where it asks for none."""
+    def of(cls, sampling: Sampling, first_step: int = 0) -> "MagCache | None":
+        """A fresh one, with the threshold for the speed that `sampling` asks for; None where it asks for none.
+
+        Steps before `first_step` are not taken.
+        """
         settings = sampling.magcache
         if settings is None:
             return None
         ratios = resampled(I2V_A14B_RATIOS, sampling.steps)
-        always_until = int(settings.start * sampling.steps)
+        always_until = max(first_step, int(settings.start * sampling.steps))
         experts = [sampling.phases[number].expert for number in phase_numbers(sampling)]
         changes = {step for step in range(1, sampling.steps) if experts[step] is not experts[step - 1]}
         always = changes.union(range(always_until + 1))

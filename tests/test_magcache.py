@@ -315,6 +315,13 @@ def test_a_step_that_is_repeated_is_one_step_and_computed_whenever_its_noise_is_
     assert runs == [1, 0, 2, 0, 1, 0, 0, 1, 0, 1, 0, 1], "the last repetition's residual serves step 3"
 
 
+def test_steps_before_the_first_that_is_taken_count_as_computed_not_at_all():
+    cache = MagCache.of(FAST, first_step=6)
+    assert cache is not None
+    assert cache.always_until == 6
+    assert cache.threshold == threshold_for(2.0, positive(I2V_A14B_RATIOS, LEVELS), {0, 1, 2, 3, 4, 5, 6})
+
+
 def test_a_lora_whose_strength_changes_at_every_step_leaves_nothing_to_skip(
     shelf: ModelShelf, toy_models_dir: Path, handover: Handover
 ):
