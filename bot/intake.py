@@ -10,7 +10,7 @@ import PIL.Image
 from bot.settings import BotSettings
 from storage.footage import kept_frames, probe
 from storage.media import Media
-from storage.pictures import load_picture
+from storage.pictures import is_picture, load_picture
 from storage.schema import Clip, Guide, Image, MediaId, Size, UserError
 
 LONGEST_SIDE = 2560  # pixels that are kept of a picture; no size that is filmed shows more
@@ -42,13 +42,15 @@ class Intake:
         return Image(media=media, name="black", width=size.width, height=size.height)
 
     def guide(self, video: Path, mask: Path | None) -> Guide:
-        """Keep a video that a film is to follow, as it is, and the video or picture of its mask."""
-        with named(video):
-            probe(video)
-        kept = self._media.add_file(video)
-        return Guide(video=kept, mask=self._mask(mask) if mask else None)
+        """Keep a video that a film is to follow, as it is, and its mask, which is a picture or a video."""
+        kept = self._video(video)
+        if mask is None:
+            return Guide(video=kept)
+        with named(mask):
+            still = is_picture(mask)
+        return Guide(video=kept, mask=self.picture(mask).media if still else self._video(mask))
 
-    def _mask(self, path: Path) -> MediaId:
+    def _video(self, path: Path) -> MediaId:
         with named(path):
             probe(path)
         return self._media.add_file(path)

@@ -148,6 +148,10 @@ def test_a_video_to_follow_is_kept_with_its_mask_and_its_strengths(studio: Studi
     assert (made.guide.denoising, made.guide.masking) == (0.5, 0.3)
     assert studio.media.path(made.guide.video).read_bytes() == clip.read_bytes()
     assert made.guide.mask == made.guide.video
+    still = plan(studio, images=[tmp_path / "dog.png"], guide=clip, guide_mask=draw(tmp_path / "mask.png", 2))
+    assert still.guide is not None
+    assert load_picture(studio.media.path(still.guide.mask)).size == (80, 60)
+    assert still.guide.mask in still.media
 
 
 def test_a_mask_needs_a_video_and_a_video_must_be_one(studio: Studio, tmp_path: Path, clip: Path) -> None:

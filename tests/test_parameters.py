@@ -95,7 +95,8 @@ def test_the_seeds_own_names_are_known(seeds: str, ours: str) -> None:
         ("solver=heun", "solver is unipc, euler, dpm++, causvid or lcm, not heun."),
         ("guidance=nan", "guidance is a number from 1 to 20, not nan."),
         ("interpolation=3", "interpolation is 1, 2 or 4, not 3."),
-        ("refiner_plan=5-1:3", "refiner_plan is a plan of steps as 1-5:3,6-13:1, not 5-1:3."),
+        ("refiner_plan=5-1:3", "The self-refiner's plan is written like 1-5:3,6-13:1, steps from 0 and 1 to 10 "
+                               "evaluations of each, not 5-1:3."),
         ("upscaler=../secret", "upscaler is words, not ../secret."),
         ("shift=", "shift needs a value: a number from 1 to 25."),
         ("shift=2 flow_shift=3", "shift is set twice: once, please."),

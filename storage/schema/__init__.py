@@ -32,6 +32,7 @@ from storage.schema.sampling import (
     Sampling,
     SkipLayers,
     Solver,
+    parse_refiner_plan,
 )
 from storage.schema.size import Size
 from storage.schema.storyboard import Beat, Storyboard, StoryboardWindow
@@ -92,4 +93,5 @@ __all__ = [
     "Value",
     "Window",
     "Wishes",
+    "parse_refiner_plan",
 ]

@@ -1,6 +1,5 @@
 """Everything of a film that may be set by name. The field's name for it, and the seed's own."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -9,7 +8,16 @@ from annotated_types import GroupedMetadata
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from storage.schema.plan import Finish, Guide, Plan
-from storage.schema.sampling import NAG, GuidanceRule, MagCacheSettings, RefinedSteps, Refiner, Sampling, SkipLayers
+from storage.schema.sampling import (
+    NAG,
+    GuidanceRule,
+    MagCacheSettings,
+    RefinedSteps,
+    Refiner,
+    Sampling,
+    SkipLayers,
+    parse_refiner_plan,
+)
 from storage.schema.value import Value
 
 MOST_STEPS = 100
@@ -33,18 +41,9 @@ class Term(GroupedMetadata):
             yield from self.of[0].model_fields[self.of[1]].metadata
 
 
-def refined_steps(text: object) -> object:
-    """The plan of the self-refiner as it is written: steps from 0, and how often each is evaluated.
-
-    >>> refined_steps("1-5:3,6-13:1")
-    [{'first': '1', 'last': '5', 'evaluations': '3'}, {'first': '6', 'last': '13', 'evaluations': '1'}]
-    """
-    if not isinstance(text, str):
-        return text
-    spans = [re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*:\s*(\d+)\s*", span) for span in text.split(",")]
-    if not all(spans):
-        raise ValueError(f"a plan is written like 1-5:3,6-13:1, got {text!r}")
-    return [{"first": span[1], "last": span[2] or span[1], "evaluations": span[3]} for span in spans if span]
+def _parsed(text: object) -> object:
+    """A plan of the self-refiner, as it is typed."""
+    return parse_refiner_plan(text) if isinstance(text, str) else text
 
 
 def _listed(text: object) -> object:
@@ -158,7 +157,7 @@ class Tuning(Value):
         tuple[RefinedSteps, ...] | None,
         Term("which steps it evaluates how often, as 1-5:3,6-13:1", of=(Refiner, "steps"),
              also=("self_refiner_plan",), unit="steps from 0"),
-        BeforeValidator(refined_steps),
+        BeforeValidator(_parsed),
     ] = None  # fmt: skip
     refiner_uncertainty: Annotated[
         float | None,
