@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.condition import tail_of, with_tail
+from engine.condition import tail_of, with_tail, without_end
 from engine.decode import Decode, decode_with_what_fits
 from engine.denoise import denoise
 from engine.folder import Handover, WorkFolder
@@ -60,6 +60,7 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
                 handover = Handover(encode_picture(folder.media(window.anchor), plan.size, models), handover.tail)
             on_step = partial(stepped, report, writer, number)
             latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing)
+            latents = without_end(latents, plan.discard_frames)
             report(Stage.DECODING, number, plan.sampling.steps)
             frames = shown_frames(latents, handover, models)
             handover = Handover(handover.anchor, tail_of(latents))

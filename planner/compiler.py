@@ -27,7 +27,9 @@ from storage.schema import (
     Window,
 )
 from storage.sizes import fit_area
-from storage.timeline import WINDOW_SECONDS
+from storage.timeline import WINDOW_SECONDS, window_seconds
+
+LAST_BEAT_SECONDS = 0.5  # what a beat gets that would have begun in a discarded end
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,13 @@ class Facts:
     size: Size | None = None  # exactly this, instead of the preset's area in the picture's shape
     avoid: tuple[str, ...] = ()  # what must not be seen
     timing: Timing | None = None  # None: that of the film that is continued; of a new one, the preset's
+    discard_frames: int | None = None  # of the end of every window. None: as in the film that is continued, or none
 
 
 def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
     """The plan that films a storyboard. Same storyboard and facts, same plan."""
+    discarded = _discarded(facts)
+    storyboard = _shown(storyboard, discarded)
     anchors = _anchors(storyboard, facts.images)
     source = _source(storyboard, facts)
     model, loras, sampling = facts.preset.model, facts.preset.loras, facts.preset.sampling
@@ -74,6 +79,7 @@ def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
         model=model,
         loras=loras,
         timing=timing,
+        discard_frames=discarded,
     )
 
 
@@ -94,6 +100,7 @@ def reseed(plan: Plan, seed: Seed) -> Plan:
 def rewrite(plan: Plan, storyboard: Storyboard, images: tuple[Image, ...] = ()) -> Plan:
     """The same film from another storyboard: same source and seed. Windows behind the former ones get seeds of their
     own. With `images`, which the storyboard numbers, it says which picture belongs where; else pictures stay."""
+    storyboard = _shown(storyboard, plan.discard_frames)
     anchors: list[MediaId | None] = [window.anchor for window in plan.windows]
     anchors += [None] * (len(storyboard.windows) - len(anchors))
     source = plan.source
@@ -171,6 +178,31 @@ def _short(seconds: float) -> str:
 
 def _closed(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?", "。", "！", "？")) else sentence + "."
+
+
+def _discarded(facts: Facts) -> int:
+    """Frames that every window discards. A film keeps its own number: its seconds are counted by equal windows."""
+    if facts.parent is None:
+        return facts.discard_frames or 0
+    own = facts.parent.plan.discard_frames
+    if facts.discard_frames not in (None, own):
+        raise UserError(
+            f"The film that goes on discards {own} frames of each window, so what follows cannot discard "
+            f"{facts.discard_frames}: start a new film for that."
+        )
+    return own
+
+
+def _shown(storyboard: Storyboard, discarded: int) -> Storyboard:
+    """A storyboard whose beats begin where their windows are shown: not in an end that is discarded."""
+    end = window_seconds(discarded)
+
+    def moved(beat: Beat) -> Beat:
+        within = end < beat.seconds <= WINDOW_SECONDS
+        return beat.model_copy(update={"seconds": end - LAST_BEAT_SECONDS}) if within else beat
+
+    windows = tuple(w.model_copy(update={"beats": tuple(map(moved, w.beats))}) for w in storyboard.windows)
+    return storyboard.model_copy(update={"windows": windows})
 
 
 def _anchors(storyboard: Storyboard, images: tuple[Image, ...]) -> list[MediaId | None]:

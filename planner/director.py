@@ -78,6 +78,7 @@ class Director:
             return Direction(intent)
         former = _former(intent, request, context)
         granted = grant(intent.wishes, terms.preset, request.size, request.seed)
+        granted = replace(granted, discard_frames=terms.discard_frames)
         if intent.kind is IntentKind.ANOTHER_TAKE and former:
             return _another(intent, former, terms.seed if granted.seed is None else granted.seed)
         if intent.kind is IntentKind.REVISE and former:
@@ -107,7 +108,7 @@ class Director:
     ) -> Direction:
         """A new film, or new windows behind a take or a video."""
         seed = next(s for s in (granted.seed, take.plan.seed if take else None, fresh, 0) if s is not None)
-        brief = write_brief(intent, request, take, self._looks(request.images))
+        brief = write_brief(intent, request, take, self._looks(request.images), granted.discard_frames or 0)
         told = await self.storyboarder.storyboard(replace(brief, preset=granted.preset.name), on_planning)
         storyboard = mannered(told.storyboard, intent.wishes)
         if len(storyboard.windows) != brief.windows:
@@ -115,8 +116,9 @@ class Director:
                 f"the storyboard has {len(storyboard.windows)} windows, the brief asks for {brief.windows}"
             )
         facts = Facts(
-            granted.preset, seed, request.images, take, request.clip, request.keep_frames, granted.size, intent.avoid
-        )
+            granted.preset, seed, request.images, take, request.clip, request.keep_frames, granted.size, intent.avoid,
+            discard_frames=granted.discard_frames,
+        )  # fmt: skip
         plan = compile_plan(storyboard, facts)
         notes = (*notes_on(plan, brief, intent, request, granted.preset), *granted.notes, told.credit)
         return Direction(intent, storyboard, plan, notes, request.images)
@@ -131,10 +133,10 @@ class Director:
         windows = len(plan.windows)
         if intent.seconds:
             starts = isinstance(plan.source, StartImage)
-            windows = windows_for(intent.seconds) if starts else continuation_windows_for(intent.seconds)
+            windows = (windows_for if starts else continuation_windows_for)(intent.seconds, plan.discard_frames)
         brief = Brief(
             intent.story, windows, plan.first_window, pictures=len(images), former=plan.storyboard,
-            looks=self._looks(images),
+            looks=self._looks(images), discard_frames=plan.discard_frames,
         )  # fmt: skip
         storyboard, credit = plan.storyboard, "Only settings were changed."
         if intent.story or windows != len(plan.windows):
@@ -168,24 +170,33 @@ class Director:
         return tuple(self.look(image) for image in images)
 
 
-def write_brief(intent: Intent, request: Request, take: Take | None, looks: tuple[Look, ...] = ()) -> Brief:
-    """The facts that a storyboard must fit: how many windows, after what, with how many pictures."""
+def write_brief(
+    intent: Intent, request: Request, take: Take | None, looks: tuple[Look, ...] = (), discard_frames: int = 0
+) -> Brief:
+    """The facts that a storyboard must fit: how many windows, after what, with how many pictures. What comes after a
+    take discards as many frames as its film does."""
     if intent.kind is IntentKind.FILM and not intent.story:
         raise UserError("Say what should happen in the film: one sentence is enough.")
     if take:
         return _further(intent, request, take.plan, take.film.seconds, looks)
     head_seconds, pictures = _kept_seconds(request.clip, request.keep_frames), len(request.images)
-    windows = count_windows(read_story(intent.story, pictures), intent.seconds, head_seconds, pictures)
-    return Brief(intent.story, windows, head_seconds=head_seconds, pictures=pictures, looks=looks)
+    windows = count_windows(read_story(intent.story, pictures), intent.seconds, head_seconds, pictures, discard_frames)
+    return Brief(
+        intent.story, windows, head_seconds=head_seconds, pictures=pictures, looks=looks, discard_frames=discard_frames
+    )
 
 
 def _further(intent: Intent, request: Request, plan: Plan, head_seconds: float, looks: tuple[Look, ...]) -> Brief:
     """What comes behind a plan whose film is `head_seconds` long: it begins in the state in which that ends."""
     pictures, ended = len(request.images), plan.storyboard.windows
-    windows = count_windows(read_story(intent.story, pictures), intent.seconds, head_seconds, pictures)
+    story, discarded = read_story(intent.story, pictures), plan.discard_frames
+    windows = count_windows(story, intent.seconds, head_seconds, pictures, discarded)
     state = next((window.beats[-1].action for window in reversed(ended) if window.beats), "")
     first = plan.first_window + len(plan.windows)
-    return Brief(intent.story, windows, first, head_seconds, pictures, ended[-1].scene, state, looks=looks)
+    return Brief(
+        intent.story, windows, first, head_seconds, pictures, ended[-1].scene, state, looks=looks,
+        discard_frames=discarded,
+    )  # fmt: skip
 
 
 def _another(intent: Intent, former: Take | Draft, seed: Seed | None) -> Direction:

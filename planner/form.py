@@ -16,7 +16,6 @@ from planner.cues import FIRST_BEAT_SECONDS, Cue
 from planner.filled import Unreadable, a_text, an_object, field, joined, line, parsed, plain, plain_text, sentence
 from planner.language.model import JsonSchema
 from storage.schema import Beat, Storyboard, StoryboardWindow
-from storage.timeline import WINDOW_SECONDS
 
 MOST_BEATS = 4
 GRID_SECONDS = 0.25
@@ -96,9 +95,8 @@ class Form:
     def seconds(self, window: int) -> list[float]:
         """Every second of a window at which a beat may begin: quarters, and what the person said."""
         first = FIRST_BEAT_SECONDS if self.brief.clock.first_shown(window) else 0.0
-        grid = [
-            step * GRID_SECONDS for step in range(int(WINDOW_SECONDS / GRID_SECONDS)) if step * GRID_SECONDS > first
-        ]
+        steps = range(int(self.brief.clock.last_shown / GRID_SECONDS))
+        grid = [step * GRID_SECONDS for step in steps if step * GRID_SECONDS > first]
         return sorted({first, *grid, *(cue.seconds for cue in self.cues if cue.window == window)})
 
     def _beat(self, beat: Any, window: int) -> tuple[Beat, int]:

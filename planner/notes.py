@@ -5,7 +5,7 @@ from planner.pacing import times_count_from_new_part
 from planner.presets import Preset
 from planner.story import read_story
 from storage.schema import ContinueTake, Intent, Plan, Request, Sampling, StartImage
-from storage.timeline import FPS, NEW_FRAMES
+from storage.timeline import FPS
 
 CROWDED_BEATS = 4  # more than this many in a window cannot be told apart
 
@@ -26,7 +26,7 @@ def notes_on(plan: Plan, brief: Brief, intent: Intent, request: Request, preset:
     """Sentences about a new plan, the length first."""
     notes = [length_note(plan)]
     clock = brief.clock
-    if intent.seconds and not brief.former and clock.end - brief.head_seconds > intent.seconds + NEW_FRAMES / FPS:
+    if intent.seconds and not brief.former and clock.end - brief.head_seconds > intent.seconds + clock.stride:
         notes.append(f"Longer than the {intent.seconds:g} s asked for: a time or a picture of the story needs it.")
     if not brief.former and times_count_from_new_part(read_story(brief.story, brief.pictures), brief.head_seconds):
         notes.append("Times count from the start of the new part.")

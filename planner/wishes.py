@@ -151,12 +151,14 @@ def wishes_of(clause: str) -> Wishes | None:
 
 @dataclass(frozen=True)
 class Filming:
-    """How a film is to be filmed. Without a size the picture gives its shape; the notes are for the person."""
+    """How a film is to be filmed. Without a size the picture gives its shape; without a number of frames to discard it
+    is that of the film that is continued; the notes are for the person."""
 
     preset: Preset
     size: Size | None = None
     seed: Seed | None = None
     notes: tuple[str, ...] = ()
+    discard_frames: int | None = None  # of the end of every window
 
 
 def grant(wishes: Wishes, preset: Preset, size: Size | None, seed: Seed | None) -> Filming:

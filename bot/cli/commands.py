@@ -85,7 +85,7 @@ def plan(options: Options) -> int:
     prompts = [compile_prompt(window) for window in told.windows]
     if not options.json:
         display.notes(notes)
-        display.storyboard(told.title, told, prompts, first_window=1)
+        display.storyboard(told, prompts)
         return 0
     windows: list[JsonValue] = [
         {

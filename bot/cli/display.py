@@ -12,7 +12,7 @@ from rich.table import Table
 
 from bot.progress import progress_text
 from storage.schema import Job, Plan, Storyboard, Take
-from storage.timeline import DROPPED_FRAMES, FPS, film_time
+from storage.timeline import FPS, film_time, shown_seconds
 
 BAR_STEPS = 1000
 
@@ -77,14 +77,15 @@ def watch(jobs: Iterator[Job], place_of: Callable[[int], int | None], *, quiet: 
     return job
 
 
-def storyboard(title: str, told: Storyboard, prompts: Iterable[str], first_window: int) -> None:
+def storyboard(told: Storyboard, prompts: Iterable[str], first_window: int = 1, discarded: int = 0) -> None:
     """Window by window: what happens at which second of the film, and what the network reads."""
-    stdout.print(f"[bold]{escape(title)}[/bold]")
+    stdout.print(f"[bold]{escape(told.title)}[/bold]")
     for number, (window, prompt) in enumerate(zip(told.windows, prompts, strict=True), first_window):
-        shown_from = film_time(number, 0.0 if number == 1 else DROPPED_FRAMES / FPS)
+        shown_from, _ = shown_seconds(number, discarded)
         stdout.print(f"\n[bold]Window {number}[/bold], from {shown_from:.2f} s")
         for beat in window.beats:
-            stdout.print(f"  {film_time(number, beat.seconds):5.2f} s  {escape(beat.action)}", soft_wrap=True)
+            time = film_time(number, beat.seconds, discarded)
+            stdout.print(f"  {time:5.2f} s  {escape(beat.action)}", soft_wrap=True)
         if window.camera:
             stdout.print(f"  camera   {escape(window.camera)}")
         if window.anchor:
@@ -112,10 +113,15 @@ def history(tree: Iterable[tuple[int, Take]], channel: str) -> None:
     stdout.print(table if table.row_count else f"There is no take in {escape(channel)} yet.")
 
 
+def planned(made: Plan) -> None:
+    """The storyboard of a plan, and what the network reads of it."""
+    storyboard(made.storyboard, [w.prompt for w in made.windows], made.first_window, made.discard_frames)
+
+
 def plan(made: Plan, frames: int) -> None:
     """The plan inside a video."""
     sampling = made.sampling
-    storyboard(made.storyboard.title, made.storyboard, [window.prompt for window in made.windows], made.first_window)
+    planned(made)
     table = _table("", "")
     table.show_header = False
     rows = {

@@ -84,7 +84,7 @@ class Window(Value):
 
 
 class Guide(Value):
-    """A video that the film follows (GUV), within a mask or everywhere (GVA with one). Modes of the plain i2v_2_2 model.
+    """A video that the film follows (GUV), within a mask or everywhere (GVA with one). As in the plain i2v_2_2.
 
     `denoising` is the share of the steps that are taken, from noise that the guide shows through; for the first
     `masking` of the steps what lies outside of the mask is kept from the guide.
@@ -136,14 +136,16 @@ class Plan(Value):
     def media(self) -> frozenset[MediaId]:
         """Every file of the media store that filming this plan reads."""
         source = {value for name, value in self.source if name in ("image", "video", "tail")}
-        guide = {self.guide.video, self.guide.mask} - {None} if self.guide else set()
-        return frozenset(source | guide | {window.anchor for window in self.windows if window.anchor})
+        guide = (self.guide.video, self.guide.mask) if self.guide else ()
+        named = (*guide, *(window.anchor for window in self.windows))
+        return frozenset(source.union(media for media in named if media))
 
     @property
     def new_seconds(self) -> float:
         """Seconds that filming this plan adds to what its source holds."""
         continues = not isinstance(self.source, StartImage)
-        return (film_frames(len(self.windows)) - (DROPPED_FRAMES if continues else 0)) / FPS
+        frames = film_frames(len(self.windows), self.discard_frames)
+        return (frames - (DROPPED_FRAMES if continues else 0)) / FPS
 
     @property
     def first_window(self) -> int:
