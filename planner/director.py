@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from planner.brief import Brief, Look, OnPlanning, Storyboarder
-from planner.compiler import Facts, compile_plan, reseed, retune, rewrite
+from planner.compiler import Facts, compile_plan, reseed, retune, rewrite, styled
 from planner.intent import Context, as_told
 from planner.notes import length_note, notes_on
 from planner.pacing import count_windows
@@ -117,7 +117,7 @@ class Director:
             )
         facts = Facts(
             granted.preset, seed, request.images, take, request.clip, request.keep_frames, granted.size, intent.avoid,
-            discard_frames=granted.discard_frames,
+            loras=request.loras, discard_frames=granted.discard_frames,
         )  # fmt: skip
         plan = compile_plan(storyboard, facts)
         notes = (*notes_on(plan, brief, intent, request, granted.preset), *granted.notes, told.credit)
@@ -142,6 +142,8 @@ class Director:
         if intent.story or windows != len(plan.windows):
             told = await self.storyboarder.storyboard(brief, on_planning)
             storyboard, credit = told.storyboard, told.credit
+        if request.loras is not None:
+            plan = styled(plan, request.loras)
         revised = rewrite(plan, mannered(storyboard, intent.wishes), images)
         if intent.wishes != Wishes():
             revised = retune(revised, granted.preset, granted.size)
@@ -163,7 +165,7 @@ class Director:
         ]
         images = (*draft.request.images, *request.images)
         whole = plan.storyboard.model_copy(update={"windows": (*plan.storyboard.windows, *new)})
-        longer = rewrite(plan, whole, images)
+        longer = rewrite(plan if request.loras is None else styled(plan, request.loras), whole, images)
         return Direction(intent, whole, longer, (length_note(longer), *granted.notes, told.credit), images)
 
     def _looks(self, images: tuple[Image, ...]) -> tuple[Look, ...]:

@@ -41,6 +41,9 @@ def notes_on(plan: Plan, brief: Brief, intent: Intent, request: Request, preset:
         notes.append(f"The size stays {plan.size}, as in the film that goes on.")
     if intent.avoid:
         notes.append(_avoided(intent.avoid, plan.sampling))
+    if plan.chosen_loras:
+        told = ", ".join(f"{lora.name} ({lora.strength})" for lora in plan.chosen_loras)
+        notes.append(f"LoRA{'s' if len(plan.chosen_loras) > 1 else ''} of the library: {told}.")
     if plan.model != preset.model:
         notes.append(f"Filmed with the model {plan.model}, as the film before.")
     return notes

@@ -1,7 +1,7 @@
 """Answers as text for a terminal. What a script reads goes to stdout, everything else to stderr."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from bot.progress import progress_text
+from storage.loras import LibraryLora, LoraLibrary
 from storage.schema import Job, Plan, Storyboard, Take
 from storage.timeline import FPS, film_time, shown_seconds
 
@@ -150,6 +151,24 @@ def models(listed: dict[str, Any]) -> None:
         stdout.print(f"cannot be used: {line}", markup=False)
     if listed["missing"]:
         stdout.print("\nlongtake models get svi2pro downloads what is missing.")
+
+
+def loras(library: LoraLibrary, entries: Sequence[LibraryLora], examined: dict[str, Any]) -> None:
+    """The LoRA library: each by name, and what is wrong with it."""
+    table = _table("name", "title", "fits", "expert", "strength", "trigger words")
+    for lora in entries:
+        fits = ", ".join(examined[lora.name]["fits"]) or "NO MODEL"
+        sheet = lora.sheet
+        words = ", ".join(sheet.triggers)
+        cells = lora.name, sheet.title, fits, sheet.expert or "both", sheet.strength_of(None), words
+        table.add_row(*map(escape, cells))
+    if not entries:
+        plain(f"The LoRA library {library.folder} is empty: put NAME.safetensors there, and NAME.json beside it.")
+        return
+    stdout.print(table)
+    for lora in entries:
+        for line in filter(None, (lora.sheet.description, lora.fault, examined[lora.name]["keys"])):
+            stdout.print(f"{lora.name}: {line}", markup=False, soft_wrap=True)
 
 
 def facts(rows: dict[str, str]) -> None:

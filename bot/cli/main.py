@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     _story(make)
     _pictures(make)
     _numbers(make)
+    _loras(make)
     _timing(make)
     _output(make)
 
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _story(further)
     _pictures(further)
     _numbers(further)
+    _loras(further)
     _timing(further)
     source = further.add_mutually_exclusive_group()
     source.add_argument("--take", type=_number, metavar="N", help="the take to continue (default: the channel's last)")
@@ -70,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _story(plan)
     _pictures(plan)
     _numbers(plan)
+    _loras(plan)
     _channel(plan)
 
     talk = command(
@@ -77,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )
     talk.add_argument("story", type=_text, nargs="?", metavar="MESSAGE", help="one message, as you would say it")
     _pictures(talk)
+    _loras(talk)
     talk.add_argument("--take", type=_number, metavar="N", help="the take that is answered")
     talk.add_argument("--preset", metavar="NAME", help="a way to film; see settings")
     _output(talk)
@@ -93,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     models = command("models", "list the files of the 14 B model that are here and that are missing, or get them")
     models.add_argument("action", nargs="?", choices=["get"], metavar="get", help="download what is missing")
     models.add_argument("set", nargs="?", default="svi2pro", metavar="SET", help="svi2pro")
+    command("loras", "list the LoRA library: names, titles, trigger words, strengths, and which model each fits")
     bench = command("bench", "examine the director on requests that ship, or the demonstration model on photographs")
     bench.add_argument("what", choices=["planner", "demo"], metavar="planner|demo", help="what is examined")
     bench.add_argument(
@@ -127,6 +132,14 @@ def _numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: the picture's aspect)")
     command.add_argument("--seed", type=int, metavar="N", help="same seed, same video (default: a new one)")
     command.add_argument("--preset", metavar="NAME", help="demo, demo-fast, quality, lightning or lightning-3phase")
+
+
+def _loras(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--lora", type=_text, action="append", default=[], metavar="NAME[:STRENGTH]", dest="loras",
+        help="a LoRA of the library, see longtake loras; none leaves out those of the film that goes on "
+        "(may be repeated)",
+    )  # fmt: skip
 
 
 def _timing(command: argparse.ArgumentParser) -> None:

@@ -37,6 +37,7 @@ class Ask:
     seed: int | None = None
     preset: str | None = None
     style: str | None = None
+    lora: str | None = None  # of the library
 
     @property
     def guild(self) -> discord.Guild | None:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from storage.schema.lora import Lora
 from storage.schema.value import MediaId, Seed, Value
 
 
@@ -51,6 +52,7 @@ class Request(Value):
     seed: Seed | None = None
     replies_to: int | None = None  # the take that the message answers
     restricted: bool = False  # belongs into age-restricted channels
+    loras: tuple[Lora, ...] | None = None  # that were chosen from the library; None: as in the film that goes on
 
 
 class Wishes(Value):
