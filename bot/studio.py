@@ -92,10 +92,10 @@ class Studio:
         self.library = LoraLibrary(settings.lora_dir)
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
-        self._director = Director()
+        self._director = Director(library=self.library)
         self.reader: Reader = RuleReader()
         if self.model:
-            self._director = Director(ModelDirector(self.model, planner.llm_seconds), self._look)
+            self._director = Director(ModelDirector(self.model, planner.llm_seconds), self._look, self.library)
             self.reader = ModelReader(self.model)
 
     async def __aenter__(self) -> Self:

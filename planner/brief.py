@@ -82,6 +82,14 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A LoRA of the library that may be chosen for a story, in words."""
+
+    name: str
+    description: str
+
+
+@dataclass(frozen=True)
 class Brief:
     """Everything that a storyboard depends on: the story in the person's words, and the facts it must fit.
 
@@ -101,6 +109,8 @@ class Brief:
     looks: tuple[Look, ...] = ()  # of the pictures, where somebody has looked
     preset: str = ""  # that will film it
     discard_frames: int = 0  # of the end of every window
+    triggers: tuple[str, ...] = ()  # words of its LoRAs, with which every prompt begins
+    offers: tuple[Offer, ...] = ()  # LoRAs that a language model may choose from, since nobody named one
 
     @property
     def clock(self) -> Clock:
@@ -110,7 +120,7 @@ class Brief:
 
 @dataclass(frozen=True)
 class Told:
-    """A storyboard, and a sentence for the person on who planned it.
+    """A storyboard, and a sentence for the person on who planned it, and perhaps a LoRA that it is to be filmed with.
 
     `failed` says why somebody else stood in for who should have.
     """
@@ -118,6 +128,7 @@ class Told:
     storyboard: Storyboard
     credit: str
     failed: str = ""
+    lora: str = ""  # of those that the brief offers, if one was chosen
 
 
 OnPlanning = Callable[[str], None]  # is told in a few words what the director is doing

@@ -3,18 +3,21 @@
 The storyboarder is the one seam: rules here, a language model where there is one.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from planner.brief import Brief, Look, OnPlanning, Storyboarder
-from planner.compiler import Facts, compile_plan, reseed, retune, rewrite, styled
+from planner.compiler import Facts, compile_plan, reseed, retune, rewrite, styled, triggers_of
 from planner.intent import Context, as_told
+from planner.loras import offers_of
 from planner.notes import length_note, notes_on
 from planner.pacing import count_windows
 from planner.presets import Preset
 from planner.rules import RuleDirector
 from planner.story import read_story
 from planner.wishes import Filming, grant, mannered
+from storage.loras import LoraLibrary
 from storage.schema import (
     Clip,
     ContinueTake,
@@ -56,10 +59,12 @@ class Direction:
 
 @dataclass(frozen=True)
 class Director:
-    """Plans films: by rules, unless another storyboarder is given. `look` tells what is known of a picture."""
+    """Plans films: by rules, unless another storyboarder is given. `look` tells what is known of a picture, and the
+    storyboarder may choose a LoRA of the library where nobody named one."""
 
     storyboarder: Storyboarder = RULES
     look: LookAt = by_name
+    library: LoraLibrary | None = None
 
     async def direct(
         self,
@@ -109,7 +114,12 @@ class Director:
         """A new film, or new windows behind a take or a video."""
         seed = next(s for s in (granted.seed, take.plan.seed if take else None, fresh, 0) if s is not None)
         brief = write_brief(intent, request, take, self._looks(request.images), granted.discard_frames or 0)
-        told = await self.storyboarder.storyboard(replace(brief, preset=granted.preset.name), on_planning)
+        loras = take.plan.chosen_loras if take and request.loras is None else request.loras
+        offers = offers_of(self.library) if self.library and loras is None else ()
+        brief = replace(brief, preset=granted.preset.name, triggers=triggers_of(loras or ()), offers=offers)
+        told = await self.storyboarder.storyboard(brief, on_planning)
+        if self.library and told.lora:
+            loras = await asyncio.to_thread(self.library.choose, told.lora)
         storyboard = mannered(told.storyboard, intent.wishes)
         if len(storyboard.windows) != brief.windows:
             raise ValueError(
@@ -117,7 +127,7 @@ class Director:
             )
         facts = Facts(
             granted.preset, seed, request.images, take, request.clip, request.keep_frames, granted.size, intent.avoid,
-            loras=request.loras, discard_frames=granted.discard_frames,
+            loras=loras, discard_frames=granted.discard_frames,
         )  # fmt: skip
         plan = compile_plan(storyboard, facts)
         notes = (*notes_on(plan, brief, intent, request, granted.preset), *granted.notes, told.credit)

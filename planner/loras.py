@@ -6,8 +6,11 @@ Only names that are in the library are taken for LoRAs: "in the style of an old 
 import re
 from collections.abc import Iterable
 
+from planner.brief import Offer
 from storage.loras import LibraryLora, LoraLibrary
 from storage.schema import Lora, UserError
+
+MOST_OFFERS = 16
 
 _ARTICLE = r"(?:the |a |der |dem |den |das |die |la |le |el |o |l')?"
 _WITH = r"(?:with|using|use|in|and|mit|avec|con|com|y|et|und|e) "
@@ -58,6 +61,12 @@ def asked_lora(asked: str, library: LoraLibrary) -> tuple[Lora, ...]:
     if not strength.strip():
         raise UserError(f"A LoRA is asked for as NAME or NAME:STRENGTH, not {asked[:60]}.")
     return library.choose(name.strip(), strength.strip())
+
+
+def offers_of(library: LoraLibrary) -> tuple[Offer, ...]:
+    """The first LoRAs of the library that say what they are for, for a language model to choose from."""
+    described = ((lora, lora.sheet.description or lora.sheet.title) for lora in library.entries())
+    return tuple(Offer(lora.name, words) for lora, words in described if words)[:MOST_OFFERS]
 
 
 def _patterns(entries: Iterable[LibraryLora]) -> list[re.Pattern[str]]:

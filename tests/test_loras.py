@@ -1,5 +1,6 @@
 """The LoRA library: what lies in a folder, how it is asked for, and what becomes of it in a plan and in a film."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -10,17 +11,21 @@ from directing import directed, filmed, picture, plan_of, request, take_of
 from directing import draft_of as drafted
 from filming import PHOTO, draw, film_plan, window
 from safetensors.torch import load_file, save_file
+from scripted_model import Script, served
 
 from engine.library import examine
 from engine.models import ModelShelf
 from engine.pipeline import render
 from engine.settings import EngineSettings
 from planner.compiler import Facts, compile_plan, compile_prompt, reseed, retune, rewrite, styled
-from planner.intent import Context, understand
+from planner.director import Direction, Director
+from planner.intent import Context, as_told, understand
 from planner.loras import asked_lora, take_loras
 from planner.presets import LIGHTNING_4, QUALITY
+from planner.wishes import Filming
+from planner.writer import ModelDirector
 from storage.loras import LoraLibrary
-from storage.schema import Beat, IntentKind, Lora, Storyboard, StoryboardWindow, UserError
+from storage.schema import Beat, IntentKind, Lora, Request, Storyboard, StoryboardWindow, UserError
 
 NOIR = {
     "title": "Film Noir",
@@ -235,6 +240,44 @@ def test_a_draft_and_a_take_change_their_loras_and_nothing_else(library: LoraLib
     assert "LoRAs of the library: noir-high (0.8;0), noir-low (0;1)." in changed.notes
     take = Context(replied=take_of(filmed(changed)))
     assert filmed(directed(request("again", replies_to=1, loras=()), take)) == filmed(direction)
+
+
+def chosen_by(answer: dict[str, object], library: LoraLibrary, message: Request) -> tuple[Direction, Script]:
+    """What a language model that answers this comes to, and what it was asked."""
+    script = Script([json.dumps(answer)])
+
+    async def direct() -> Direction:
+        async with served(script) as model:
+            director = Director(ModelDirector(model), library=library)
+            intent = as_told(IntentKind.FILM, message, Context())
+            return await director.direct(intent, message, Context(), Filming(QUALITY, seed=7))
+
+    return asyncio.run(direct()), script
+
+
+def answer(lora: str) -> dict[str, object]:
+    beat = {"event": 1, "seconds": 0, "action": "a dog runs"}
+    scene = {"scene": "A brown dog on a beach.", "beats": [beat], "camera": "", "anchor": None, "anchor_reason": ""}
+    return {"title": "A dog", "lora": lora, "window_1": scene}
+
+
+def test_a_language_model_is_told_of_the_library_and_may_choose_what_the_story_speaks_of(library: LoraLibrary) -> None:
+    message = request("5 s, a dog runs, like an old black and white film", 1)
+    direction, script = chosen_by(answer("noir-high"), library, message)
+    assert script.form()["properties"]["lora"] == {"enum": ["none", "clay.v2", "noir-high"]}
+    assert "  noir-high: Black and white, hard shadows." in script.user_text()
+    assert [lora.name for lora in filmed(direction).chosen_loras] == ["noir-high", "noir-low"]
+    assert "LoRAs of the library: noir-high (0.8;0), noir-low (0;1)." in direction.notes
+    for lora in ("none", "clay.v2", "lost"):
+        assert filmed(chosen_by(answer(lora), library, message)[0]).chosen_loras == ()
+
+
+def test_a_language_model_is_not_asked_what_the_person_has_said(library: LoraLibrary) -> None:
+    message = request("5 s, a dog runs", 1, loras=library.choose("noir-high"))
+    direction, script = chosen_by(answer("clay.v2"), library, message)
+    assert "lora" not in script.form()["properties"]
+    assert "begins with words that you need not write: noir style, hard shadows." in script.user_text()
+    assert [lora.name for lora in filmed(direction).chosen_loras] == ["noir-high", "noir-low"]
 
 
 # ---- in the engine --------------------------------------------------------------------------------------------------
