@@ -30,6 +30,7 @@ class Wish:
     preset: str | None = None  # a way to film; None is the studio's own
     settings: Sequence[str] = ()  # NAME=VALUE, see planner/parameters.py
     timing: str | None = None  # None: as the film that is continued, or as text
+    loras: Sequence[str] = ()  # of the library: NAME, NAME:STRENGTH, or "none"
     take: int | None = None  # the take that is answered; None is the channel's last one
     message: str | None = None
     policy: Policy | None = None  # what holds where the wish was made; None has no limits but the studio's

@@ -29,7 +29,8 @@ from engine.settings import EngineSettings
 from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.text import TextEncoder, build_umt5
 from engine.vae import VAE, VAEConfig
-from storage.schema import Expert, Plan, UserError
+from storage.loras import LoraLibrary
+from storage.schema import Expert, Lora, Plan, UserError
 
 DEMO = Path(__file__).parent / "demo" / "weights"
 SVI2PRO = "svi2pro"
@@ -77,6 +78,7 @@ class ModelShelf:
         self._dtype = dtype
         self._loaded: tuple[tuple[str, Mapping[Expert, Recipe]], Models] | None = None
         self._found: Found | None = None
+        self._library = LoraLibrary(settings.lora_dir)
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
     def load(self, plan: Plan) -> Models:
@@ -105,6 +107,13 @@ class ModelShelf:
         self._found = find_models(self._models_dir)
         return self._found
 
+    def sizes(self) -> dict[str, DiTConfig]:
+        """Sizes of the experts of every model that a LoRA may be for, be it installed or not."""
+        folders = [DEMO, *(config.parent for config in sorted(self._models_dir.glob("*/config.json")))]
+        named = {folder.name if folder != DEMO else "demo": folder for folder in folders}
+        own = {name: DiTConfig(**_config(folder)["dit"]) for name, folder in named.items() if not _fault(folder)}
+        return {SVI2PRO: DiTConfig(), **own}
+
     def find(self, name: str) -> Parts:
         """Where a model lies; a folder of its name in the models folder comes before the demo that ships."""
         folders = [self._models_dir / name, *([DEMO] if name == "demo" else [])]
@@ -119,14 +128,11 @@ class ModelShelf:
             raise UserError(f"The model {name} is not complete. Missing in {self._models_dir}: {missing}.")
         return self._as_found(found)
 
-    def find_lora(self, name: str) -> Path:
-        """The file of a LoRA: one of the set by its role, any other by its name without suffix."""
-        if name in SET_LORAS:
-            return (self._found or self.found()).path(SET_LORAS[name])
-        file = self._settings.lora_dir / f"{name}.safetensors"
-        if not file.is_file():
-            raise UserError(f"There is no LoRA {name}: put {file.name} into {self._settings.lora_dir}.")
-        return file
+    def find_lora(self, lora: Lora) -> Path:
+        """The file of a LoRA: of the set by its role, of the library by its name, if it is the one that was planned."""
+        if lora.name in SET_LORAS and not lora.sha256:
+            return (self._found or self.found()).path(SET_LORAS[lora.name])
+        return self._library.file_of(lora)
 
     def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
         vae, text = kept or (parts.load_vae(), parts.load_text())
@@ -220,6 +226,12 @@ def _readable(name: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"The files of the model {name} cannot be read: {reason}.") from error
+
+
+def _fault(folder: Path) -> str:
+    """What is wrong with a model that has a config.json; nothing where it is whole."""
+    state = _state(folder)
+    return "" if state == " (untrained)" else state
 
 
 def _state(folder: Path) -> str:

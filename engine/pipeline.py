@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.condition import tail_of, with_tail
+from engine.condition import tail_of, with_tail, without_end
 from engine.decode import Decode, decode_with_what_fits
 from engine.denoise import denoise
 from engine.folder import Handover, WorkFolder
@@ -64,6 +64,7 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
             on_step = partial(stepped, report, writer, number)
             guide = window_guide(plan, number, handover, folder, models)
             latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing, guide)
+            latents = without_end(latents, plan.discard_frames)
             report(Stage.DECODING, number, plan.sampling.steps)
             frames = shown_frames(latents, handover, models)
             handover = Handover(handover.anchor, tail_of(latents))

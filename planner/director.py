@@ -3,13 +3,15 @@
 The storyboarder is the one seam: rules here, a language model where there is one.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from planner.anchors import one_a_window
 from planner.brief import Brief, Look, OnPlanning, Storyboarder
-from planner.compiler import Facts, compile_plan, reseed, retune, rewrite
+from planner.compiler import Facts, compile_plan, reseed, retune, rewrite, styled, triggers_of
 from planner.intent import Context, as_told
+from planner.loras import offers_of
 from planner.notes import length_note, notes_on
 from planner.pacing import count_windows
 from planner.presets import Preset
@@ -17,6 +19,7 @@ from planner.rules import RuleDirector
 from planner.story import read_story
 from planner.tuning import tune, tuned
 from planner.wishes import Filming, grant, mannered
+from storage.loras import LoraLibrary
 from storage.schema import (
     Clip,
     ContinueTake,
@@ -59,10 +62,12 @@ class Direction:
 
 @dataclass(frozen=True)
 class Director:
-    """Plans films: by rules, unless another storyboarder is given. `look` tells what is known of a picture."""
+    """Plans films: by rules, unless another storyboarder is given. `look` tells what is known of a picture, and the
+    storyboarder may choose a LoRA of the library where nobody named one."""
 
     storyboarder: Storyboarder = RULES
     look: LookAt = by_name
+    library: LoraLibrary | None = None
 
     async def direct(
         self,
@@ -112,7 +117,12 @@ class Director:
         """A new film, or new windows behind a take or a video."""
         seed = next(s for s in (granted.seed, take.plan.seed if take else None, fresh, 0) if s is not None)
         brief = write_brief(intent, request, take, self._looks(request.numbered))
-        told = await self.storyboarder.storyboard(replace(brief, preset=granted.preset.name), on_planning)
+        loras = take.plan.chosen_loras if take and request.loras is None else request.loras
+        offers = offers_of(self.library) if self.library and loras is None else ()
+        brief = replace(brief, preset=granted.preset.name, triggers=triggers_of(loras or ()), offers=offers)
+        told = await self.storyboarder.storyboard(brief, on_planning)
+        if self.library and told.lora:
+            loras = await asyncio.to_thread(self.library.choose, told.lora)
         storyboard = mannered(_anchored(told.storyboard, request, take), intent.wishes)
         if len(storyboard.windows) != brief.windows:
             raise ValueError(
@@ -120,7 +130,7 @@ class Director:
             )
         facts = Facts(
             granted.preset, seed, request.images, take, request.clip, request.keep_frames, granted.size, intent.avoid,
-            request.guide,
+            guide=request.guide, loras=loras, discard_frames=granted.tuning.discard_frames,
         )  # fmt: skip
         plan = tune(compile_plan(storyboard, facts), granted.tuning)
         notes = (*notes_on(plan, brief, intent, request, granted.preset), *granted.notes, told.credit)
@@ -136,15 +146,17 @@ class Director:
         windows = len(plan.windows)
         if intent.seconds:
             starts = isinstance(plan.source, StartImage)
-            windows = windows_for(intent.seconds) if starts else continuation_windows_for(intent.seconds)
+            windows = (windows_for if starts else continuation_windows_for)(intent.seconds, plan.discard_frames)
         brief = Brief(
             intent.story, windows, plan.first_window, pictures=len(images), former=plan.storyboard,
-            looks=self._looks(images),
+            looks=self._looks(images), discard_frames=plan.discard_frames,
         )  # fmt: skip
         storyboard, credit = plan.storyboard, "Only settings were changed."
         if intent.story or windows != len(plan.windows):
             told = await self.storyboarder.storyboard(brief, on_planning)
             storyboard, credit = told.storyboard, told.credit
+        if request.loras is not None:
+            plan = styled(plan, request.loras)
         revised = rewrite(plan, mannered(storyboard, intent.wishes), images)
         if intent.wishes.untuned != Wishes():
             larger = intent.wishes.lines and fit_area(plan.size.width, plan.size.height, granted.preset.budget)
@@ -169,7 +181,8 @@ class Director:
         ]
         images = (*draft.request.images, *request.images)
         whole = plan.storyboard.model_copy(update={"windows": (*plan.storyboard.windows, *new)})
-        longer = tune(rewrite(plan, whole, images), granted.tuning)
+        longer = rewrite(plan if request.loras is None else styled(plan, request.loras), whole, images)
+        longer = tune(longer, granted.tuning)
         return Direction(intent, whole, longer, (length_note(longer), *granted.notes, told.credit), images)
 
     def _looks(self, images: tuple[Image, ...]) -> tuple[Look, ...]:
@@ -177,23 +190,31 @@ class Director:
 
 
 def write_brief(intent: Intent, request: Request, take: Take | None, looks: tuple[Look, ...] = ()) -> Brief:
-    """The facts that a storyboard must fit: how many windows, after what, with how many pictures."""
+    """The facts that a storyboard must fit: how many windows, after what, with how many pictures. What comes after a
+    take discards as many frames as its film does."""
     if intent.kind is IntentKind.FILM and not intent.story:
         raise UserError("Say what should happen in the film: one sentence is enough.")
     if take:
         return _further(intent, request, take.plan, take.film.seconds, looks)
     head_seconds, pictures = _kept_seconds(request.clip, request.keep_frames), len(request.numbered)
-    windows = count_windows(read_story(intent.story, pictures), intent.seconds, head_seconds, pictures)
-    return Brief(intent.story, windows, head_seconds=head_seconds, pictures=pictures, looks=looks)
+    discarded = request.tuning.discard_frames or 0
+    windows = count_windows(read_story(intent.story, pictures), intent.seconds, head_seconds, pictures, discarded)
+    return Brief(
+        intent.story, windows, head_seconds=head_seconds, pictures=pictures, looks=looks, discard_frames=discarded
+    )
 
 
 def _further(intent: Intent, request: Request, plan: Plan, head_seconds: float, looks: tuple[Look, ...]) -> Brief:
     """What comes behind a plan whose film is `head_seconds` long: it begins in the state in which that ends."""
     pictures, ended = len(request.numbered), plan.storyboard.windows
-    windows = count_windows(read_story(intent.story, pictures), intent.seconds, head_seconds, pictures)
+    story, discarded = read_story(intent.story, pictures), plan.discard_frames
+    windows = count_windows(story, intent.seconds, head_seconds, pictures, discarded)
     state = next((window.beats[-1].action for window in reversed(ended) if window.beats), "")
     first = plan.first_window + len(plan.windows)
-    return Brief(intent.story, windows, first, head_seconds, pictures, ended[-1].scene, state, looks=looks)
+    return Brief(
+        intent.story, windows, first, head_seconds, pictures, ended[-1].scene, state, looks=looks,
+        discard_frames=discarded,
+    )  # fmt: skip
 
 
 def _anchored(storyboard: Storyboard, request: Request, take: Take | None) -> Storyboard:

@@ -50,9 +50,12 @@ def tune(plan: Plan, tuning: Tuning) -> Plan:
     if tuning.negative is not None:
         _require_negative(sampling, "negative")
         changes["windows"] = tuple(_away_from(window, tuning.negative) for window in plan.windows)
-    for name in ("color_correction", "discard_frames"):
-        if (value := getattr(tuning, name)) is not None:
-            changes[name] = value
+    if tuning.color_correction is not None:
+        changes["color_correction"] = tuning.color_correction
+    if tuning.discard_frames not in (None, plan.discard_frames):
+        raise UserError(
+            f"discard_frames is for a new film, whose seconds are counted by it: this one has {plan.discard_frames}."
+        )
     followed = {"denoising": tuning.denoising_strength, "masking": tuning.masking_strength}
     followed = {name: value for name, value in followed.items() if value is not None}
     if followed:

@@ -12,8 +12,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from filming import draw, film_plan, window
 from PIL import Image
+from safetensors.torch import save_file
 
 from bot.cli import main
 from storage.database import Database
@@ -291,6 +293,32 @@ def test_a_plan_as_json_counts_in_window_seconds(longtake: Run):
     (wave,) = [beat for beat in windows[1]["beats"] if "waves" in beat["action"]]
     assert wave["seconds"] == pytest.approx(3.25)
     assert "(at 3.25 seconds: he waves)" in windows[1]["prompt"]
+
+
+def test_the_lora_library_is_listed_with_what_each_fits_and_chosen_from(
+    longtake: Run, home: Path, environment: dict[str, str]
+):
+    library = home / "loras"
+    library.mkdir()
+    environment["LONGTAKE_LORA_DIR"] = str(library)
+    assert "is empty: put NAME.safetensors there" in longtake("loras").stdout
+    save_file({"nothing.lora_A.weight": torch.zeros(1)}, library / "foreign.safetensors")
+    (library / "noir.safetensors").write_text("no tensors")
+    (library / "noir.json").write_text('{"title": "Film Noir", "triggers": ["noir style"], "strength": "0.8"}')
+    foreign, noir = made(longtake("loras", "--json"))["loras"]
+    assert (foreign["name"], foreign["fits"]) == ("foreign", [])
+    assert "has 1 keys that this model does not know: nothing.lora_A.weight" in foreign["keys"]
+    assert (noir["title"], noir["triggers"], noir["fits"]) == ("Film Noir", ["noir style"], [])
+    assert "noir.safetensors is not a checkpoint" in noir["keys"]
+    listed = longtake("loras").stdout
+    assert "Film Noir" in listed
+    assert "NO MODEL" in listed
+    (window,) = made(longtake("plan", "a dog runs", "--lora", "film noir:0.5", "--json"))["windows"]
+    assert window["prompt"].startswith("noir style. ")
+    (library / "noir.json").write_text('{"weight": 1}')
+    run = longtake("plan", "a dog runs", "--lora", "noir")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "noir.json in the LoRA library is wrong: weight: " in run.stderr
 
 
 WRONG = {

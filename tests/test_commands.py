@@ -95,6 +95,37 @@ async def test_takes_beyond_a_persons_limit_are_said_and_the_others_are_filmed(t
         assert len(w.studio.jobs.queue()) == len(w.studio.cards.open_cards()) == 2
 
 
+async def test_film_offers_the_loras_of_the_library_and_a_style_may_bring_one(tmp_path: Path) -> None:
+    library = tmp_path / "loras"
+    library.mkdir()
+    for name in ("clay", "noir"):
+        (library / f"{name}.safetensors").write_bytes(name.encode())
+        (library / f"{name}.json").write_text(json.dumps({"title": f"The {name}", "triggers": [f"{name} look"]}))
+    async with world(tmp_path, lora_dir=library) as w:
+        offered = await w.ann.autocomplete(w.channel, "film", "lora", "NOIR")
+        assert [(choice["name"], choice["value"]) for choice in offered] == [("noir · The noir", "noir")]
+
+        async def planned(**options: object) -> list[str]:
+            said(await w.ann.slash(w.channel, "film", story="my dog runs", image1=w.photo, **options))
+            plan = w.studio.cards.open_cards()[-1].draft.plan
+            assert all(window.prompt.startswith(f"{plan.loras[0].name} look. ") for window in plan.windows)
+            return [f"{lora.name} {lora.strength}" for lora in plan.loras]
+
+        assert await planned(lora="clay:0.6") == ["clay 0.6"]
+        adm = await admin(w)
+        assert "There is no LoRA sepia" in said(
+            await adm.slash(w.channel, "longtake styles add", name="old", words="Grainy.", lora="sepia")
+        )
+        said(await adm.slash(w.channel, "longtake styles add", name="dark", words="Dark.", lora="The noir"))
+        assert await planned(style="dark") == ["noir 1"]
+        assert await planned(style="dark", lora="clay") == ["clay 1"]
+        refused = said(await w.ann.slash(w.channel, "film", story="a dog", image1=w.photo, lora="sepia"))
+        assert "There is no LoRA sepia in the library: there are clay, noir." in refused
+        await w.say(w.ann, "my dog runs, in the style of the noir", w.photo)
+        plan = w.studio.cards.open_cards()[-1].draft.plan
+        assert ([lora.name for lora in plan.loras], plan.storyboard.title) == (["noir"], "My dog runs")
+
+
 async def test_film_takes_four_pictures_in_their_order(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         pictures = {f"image{n}": w.photo for n in range(1, 5)}

@@ -147,7 +147,7 @@ VALUES = {
     "refiner_norm": st.sampled_from([0, 1, 2]),
     "refiner_plan": st.just(read_tuning(["refiner_plan=1-5:3,6:2"]).refiner_plan),
     "color_correction": st.integers(0, 100).map(lambda hundredths: hundredths / 100),
-    "discard_frames": st.sampled_from([0, 4, 20]),
+    "discard_frames": st.just(0),
     "interpolation": st.sampled_from([1, 2, 4]),
     "grain": st.sampled_from([0.0, 0.1, 1.0]),
 }
@@ -314,6 +314,16 @@ def test_the_strengths_of_a_guide_are_set_where_there_is_one() -> None:
 )  # fmt: skip
 def test_nothing_is_set_in_vain(settings: str, preset: Preset, sentence: str) -> None:
     assert refused(settings, preset) == sentence
+
+
+def test_frames_are_discarded_by_a_new_film_and_by_what_goes_on_with_it_alone() -> None:
+    take = take_of(tuned("discard_frames=4"))
+    other = request("", tuning=Tuning(discard_frames=8))
+    with pytest.raises(UserError, match=r"^discard_frames is for a new film.*this one has 4\.$"):
+        directed(other, Context(replied=take), kind=IntentKind.ANOTHER_TAKE)
+    assert (
+        filmed(directed(request("now he swims"), Context(replied=take), kind=IntentKind.CONTINUE)).discard_frames == 4
+    )
 
 
 def test_the_demonstration_model_is_guided_with_a_word_of_warning() -> None:

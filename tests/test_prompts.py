@@ -19,9 +19,9 @@ from prompts import Example, example, examples, guide
 from storage.schema import IntentKind, StoryboardWindow
 from storage.timeline import (
     WINDOW_FRAMES,
-    WINDOW_STRIDE_SECONDS,
     continuation_windows_for,
     film_seconds,
+    stride_seconds,
     window_at,
     windows_for,
 )
@@ -76,7 +76,7 @@ def test_the_guide_counts_as_the_code_does() -> None:
     text = section("Windows and time")
     assert f"{WINDOW_FRAMES} frames" in text
     assert f"{FIRST_SHOWN_SECONDS} s of its clock" in text
-    assert f"film seconds = window seconds + {WINDOW_STRIDE_SECONDS} (k - 1)" in text
+    assert f"film seconds = window seconds + {stride_seconds()} (k - 1)" in text
     shown = re.findall(r"(\d): (\d+(?:\.\d+)?) to\s+(\d+\.\d+)", text)
     ends = [0.0, *(film_seconds(window) for window in (1, 2, 3, 4))]
     assert [int(window) for window, _, _ in shown] == [1, 2, 3, 4]

@@ -30,10 +30,10 @@ from bot.settings import BotSettings
 from bot.studio import Studio, new_seed
 from bot.wish import Wish
 from planner.brief import OnPlanning
-from planner.compiler import compile_prompt
 from planner.settings import PlannerSettings
 from prompts import negative_prompt
 from storage.footage import probe, read_comment
+from storage.loras import LoraLibrary
 from storage.schema import Plan, UserError
 from storage.settings import read_settings
 from storage.timeline import film_seconds
@@ -87,11 +87,10 @@ def again(options: Options) -> int:
 
 def plan(options: Options) -> int:
     """Show a storyboard."""
-    _, (told, notes) = plan_with(options, lambda studio, say: studio.sketch(wish(options), say))
-    prompts = [compile_prompt(window) for window in told.windows]
+    _, (told, prompts, notes) = plan_with(options, lambda studio, say: studio.sketch(wish(options), say))
     if not options.json:
         display.notes(notes)
-        display.storyboard(told.title, told, prompts, first_window=1)
+        display.storyboard(told, prompts)
         return 0
     windows: list[JsonValue] = [
         {
@@ -159,6 +158,21 @@ def models(options: Options) -> int:
     if options.json:
         return answer(listed)
     display.models(listed)
+    return 0
+
+
+def loras(options: Options) -> int:
+    """List the LoRA library, and which models each LoRA fits."""
+    library = LoraLibrary(settings().lora_dir)
+    examined = ask_engine("loras")
+    entries = library.entries()
+    if options.json:
+        told: list[JsonValue] = [
+            {"name": lora.name, **lora.sheet.model_dump(mode="json"), "fault": lora.fault, **examined[lora.name]}
+            for lora in entries
+        ]
+        return answer({"folder": str(library.folder), "loras": told})
+    display.loras(library, entries, examined)
     return 0
 
 
@@ -282,6 +296,7 @@ COMMANDS = {
     "show": show,
     "worker": worker,
     "models": models,
+    "loras": loras,
     "bench": examine,
     "bot": bot,
     "invite": invite,

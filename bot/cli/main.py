@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     _pictures(make)
     _start(make)
     _numbers(make)
+    _loras(make)
     _timing(make)
     _several(make)
     make.add_argument(
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     _pictures(further)
     _anchors(further)
     _numbers(further)
+    _loras(further)
     _timing(further)
     _several(further)
     source = further.add_mutually_exclusive_group()
@@ -81,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     _story(plan)
     _pictures(plan)
     _numbers(plan)
+    _loras(plan)
     _channel(plan)
 
     talk = command(
@@ -88,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     )
     talk.add_argument("story", type=_text, nargs="?", metavar="MESSAGE", help="one message, as you would say it")
     _pictures(talk)
+    _loras(talk)
     talk.add_argument("--take", type=_number, metavar="N", help="the take that is answered")
     talk.add_argument("--preset", metavar="NAME", help="a way to film; see settings")
     _settings(talk)
@@ -106,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     models = command("models", "list the files of the 14 B model that are here and that are missing, or get them")
     models.add_argument("action", nargs="?", choices=["get"], metavar="get", help="download what is missing")
     models.add_argument("set", nargs="?", default="svi2pro", metavar="SET", help="svi2pro")
+    command("loras", "list the LoRA library: names, titles, trigger words, strengths, and which model each fits")
     bench = command("bench", "examine the director on requests that ship, or the demonstration model on photographs")
     bench.add_argument("what", choices=["planner", "demo"], metavar="planner|demo", help="what is examined")
     bench.add_argument(
@@ -168,6 +173,14 @@ def _several(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--repeat", type=_repeats, default=1, metavar="N", help="that many films, each after the first with a new seed"
     )
+
+
+def _loras(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--lora", type=_text, action="append", default=[], metavar="NAME[:STRENGTH]", dest="loras",
+        help="a LoRA of the library, see longtake loras; none leaves out those of the film that goes on "
+        "(may be repeated)",
+    )  # fmt: skip
 
 
 def _timing(command: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ from bot.proposal import Proposal
 from bot.studio import Studio, new_seed
 from bot.wish import Wish, require_place
 from storage.cards import Withdrawn
-from storage.schema import Card, Draft, IntentKind, Job, JobState, Policy, Request, Take, UserError
+from storage.schema import Card, Draft, IntentKind, Job, JobState, Policy, Request, Style, Take, UserError
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
 LONGEST_LINE = 1000  # letters of a sentence that answers
@@ -93,7 +93,7 @@ class Front(Forgetting):
         if ask.attachments:
             await self._propose(ask, None, self.studio.film, approve=True)
             return ()
-        storyboard, notes = await self.studio.sketch(self._wish(ask, self.admit(ask)))
+        storyboard, _, notes = await self.studio.sketch(self._wish(ask, self.admit(ask)))
         return (*storyboard_text(storyboard), *notes, say(ask.locale, "plan.no_picture"))
 
     async def approve(self, ask: Ask, card: Card) -> None:
@@ -260,8 +260,9 @@ class Front(Forgetting):
         return take.id if take else None
 
     def _wish(self, ask: Ask, policy: Policy, pictures: Sequence[Path] = (), take: int | None = None) -> Wish:
+        style = self._style(ask, policy)
         return Wish(
-            text=self._styled(ask, policy),
+            text=f"{ask.text.rstrip('. ')}. {style.words}" if style and ask.text else ask.text,
             channel=ask.channel_key,
             requester=ask.asker_key,
             images=pictures,
@@ -270,6 +271,7 @@ class Front(Forgetting):
             seed=ask.seed,
             preset=ask.preset,
             settings=(ask.settings,) if ask.settings else (),
+            loras=(lora,) if (lora := ask.lora or (style.lora if style else "")) else (),
             take=take,
             message=str(ask.message) if ask.message else None,
             policy=policy,
@@ -281,16 +283,12 @@ class Front(Forgetting):
         named = take is not None or any(letter.isdigit() for letter in ask.text)
         return None if named or not ask.text else self.studio.manners.person(ask.asker_key).seconds
 
-    def _styled(self, ask: Ask, policy: Policy) -> str:
-        """The words, with those of the style that was asked for. A person's own one is for new films: said words
-        without a picture may be "film it" or a change, and have to stay what they are."""
+    def _style(self, ask: Ask, policy: Policy) -> Style | None:
+        """The style that was asked for. A person's own one is for new films: said words without a picture may be
+        "film it" or a change, and have to stay what they are."""
         own = self.studio.manners.person(ask.asker_key).style if ask.message is None or ask.attachments else None
         name = ask.style or own
-        if name is None:
-            return ask.text
-        words = next((style.words for style in policy.styles if style.name == name), None)
-        if words is None and ask.style is None:
-            return ask.text  # a default of their own, from another server
-        if words is None:
-            raise UserError(say(ask.locale, "error.no_style", style=name))
-        return f"{ask.text.rstrip('. ')}. {words}" if ask.text else ask.text
+        style = next((style for style in policy.styles if style.name == name), None)
+        if style is None and ask.style is not None:  # a default of their own may be from another server
+            raise UserError(say(ask.locale, "error.no_style", style=ask.style))
+        return style

@@ -6,13 +6,13 @@ same video. Identities, states and times belong to Job and Take.
 
 from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
+from storage.schema.lora import Lora, LoraSheet
 from storage.schema.plan import (
     BeatSpan,
     ContinueTake,
     ContinueVideo,
     Finish,
     Guide,
-    Lora,
     Plan,
     Source,
     StartImage,
@@ -64,6 +64,7 @@ __all__ = [
     "JobEvent",
     "JobState",
     "Lora",
+    "LoraSheet",
     "MagCacheSettings",
     "MediaId",
     "Person",

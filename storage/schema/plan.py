@@ -3,8 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from storage.schema.lora import Lora
 from storage.schema.sampling import Sampling
 from storage.schema.size import Size
 from storage.schema.storyboard import Storyboard
@@ -40,13 +41,6 @@ class ContinueVideo(Value):
 
 
 Source = Annotated[StartImage | ContinueTake | ContinueVideo, Field(discriminator="kind")]
-
-
-class Lora(Value):
-    """A LoRA by name. Its strength, as in engine/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[^/\\.][^/\\]*$")]
-    strength: Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")] = "1"
 
 
 class Timing(StrEnum):
@@ -141,10 +135,16 @@ class Plan(Value):
         return frozenset(source.union(media for media in named if media))
 
     @property
+    def chosen_loras(self) -> tuple[Lora, ...]:
+        """The LoRAs that somebody chose from the library; the others are the preset's."""
+        return tuple(lora for lora in self.loras if lora.sha256)
+
+    @property
     def new_seconds(self) -> float:
         """Seconds that filming this plan adds to what its source holds."""
         continues = not isinstance(self.source, StartImage)
-        return (film_frames(len(self.windows)) - (DROPPED_FRAMES if continues else 0)) / FPS
+        frames = film_frames(len(self.windows), self.discard_frames)
+        return (frames - (DROPPED_FRAMES if continues else 0)) / FPS
 
     @property
     def first_window(self) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from storage.schema.lora import Lora
 from storage.schema.plan import Guide
 from storage.schema.size import Size
 from storage.schema.tuning import Tuning
@@ -47,6 +48,7 @@ class Request(Value):
     guide: Guide | None = None  # a video that the film follows
     tuning: Tuning = Tuning()  # set by name, which comes before words
     restricted: bool = False  # belongs into age-restricted channels
+    loras: tuple[Lora, ...] | None = None  # that were chosen from the library; None: as in the film that goes on
 
     @property
     def numbered(self) -> tuple[Image, ...]:

@@ -7,7 +7,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.answering import LONGEST, answering, ask_of, tell
-from bot.discord.commands.pick import cancellable, own_cards, styles, take_of, takes_here
+from bot.discord.commands.pick import cancellable, loras, own_cards, styles, take_of, takes_here
 from bot.discord.commands.words import Talk, choices, command
 from bot.discord.delivery import TABLE_SHARE
 from bot.discord.texts import say
@@ -27,7 +27,7 @@ Seed = app_commands.Range[int, 0, 2**53]  # what Discord can hold of a whole num
 
 @command("film")
 @choices(shape=tuple(SHAPES), quality=("draft", "full"))
-@app_commands.autocomplete(style=styles)
+@app_commands.autocomplete(style=styles, lora=loras)
 async def film(
     interaction: Talk,
     story: Story,
@@ -38,6 +38,7 @@ async def film(
     seconds: Seconds | None = None,
     shape: str | None = None,
     style: str | None = None,
+    lora: app_commands.Range[str, 1, 100] | None = None,
     seed: Seed | None = None,
     quality: str | None = None,
     settings: Settings = "",
@@ -53,6 +54,7 @@ async def film(
             seconds=seconds,
             size=_size(preset or studio.preset.name, shape),
             style=style,
+            lora=lora,
             seed=seed,
             preset=preset,
             settings=settings,
