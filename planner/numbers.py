@@ -45,7 +45,7 @@ NUMBERS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] = 
     ),
     (
         r"(?:add|apply|put) (?:some |a (?:little|bit of) )?(?:film )?grain|füge? (?:etwas )?(?:film)?korn hinzu"
-        r"|(?:mit|etwas|more|some|mehr) (?:film ?)?(?:grain|korn|körnung)|(?:ajoute[rz]?|avec) du grain"
+        r"|(?:with(?: some)?|mit|etwas|more|some|mehr) (?:film ?)?(?:grain|korn|körnung)|(?:ajoute[rz]?|avec) du grain"
         r"|(?:añade|añadir|con) grano",
         lambda _: _number("grain", LIGHT_GRAIN),
     ),

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from storage.schema import GuidanceRule, RefinedSteps, Term, Tuning, UserError
+from storage.schema import GuidanceRule, RefinedSteps, Term, Tuning, UserError, Value
 
+LONGEST_PARTICLE = 3  # letters of a part of a name that says nothing by itself
 _BOUNDS = ("ge", "gt", "le", "multiple_of")
 _NAME = r"[A-Za-z][\w-]*\s*="
 _PART = re.compile(
@@ -46,6 +47,11 @@ class Parameter:
 def parameters() -> tuple[Parameter, ...]:
     """Everything that may be set, in the order of the fields."""
     return tuple(_described(name, field) for name, field in Tuning.model_fields.items())
+
+
+def places() -> dict[str, tuple[type[Value], str]]:
+    """Where in a plan a parameter stands by itself, as a model's field."""
+    return {each.name: each.term.of for each in parameters() if each.term.of}
 
 
 def read_tuning(texts: Iterable[str]) -> Tuning:
@@ -99,11 +105,15 @@ def _meant(typed: str, value: str) -> tuple[Parameter, str]:
         value = translate(value)
     if name in by_name:
         return by_name[name], value
-    near = get_close_matches(name, [*by_name, *TRANSLATED], n=1, cutoff=0.6)
-    if not near:
-        raise UserError(f"There is no parameter {typed}: {_LIST}.")
-    nearest = by_name[TRANSLATED[near[0]][0] if near[0] in TRANSLATED else near[0]]
-    raise UserError(f"There is no parameter {typed}: the nearest is {nearest.name}, {nearest.allowed}.")
+    raise UserError(f"There is no parameter {typed}: {_nearest(name, by_name)}.")
+
+
+def _nearest(name: str, by_name: dict[str, Parameter]) -> str:
+    """The parameter that a mistyped name may mean, whole or by one of its words."""
+    words = {word: each for each in by_name.values() for word in each.name.split("_") if len(word) > LONGEST_PARTICLE}
+    meant = words | by_name | {other: by_name[own] for other, (own, _) in TRANSLATED.items()}
+    near = get_close_matches(name, meant, n=1, cutoff=0.6)
+    return f"the nearest is {meant[near[0]].name}, {meant[near[0]].allowed}" if near else _LIST
 
 
 def _value(parameter: Parameter, typed: str, value: str) -> object:

@@ -6,6 +6,7 @@ What a number needs beside it is checked here, so that nothing is set in vain: N
 from itertools import pairwise
 
 from planner.grids import SCHEMES, USUAL_SHIFT, grid_of
+from planner.parameters import places
 from planner.sigmas import Sigmas
 from prompts import negative_prompt
 from storage.schema import (
@@ -16,6 +17,7 @@ from storage.schema import (
     Expert,
     Finish,
     GuidanceRule,
+    Guide,
     MagCacheSettings,
     Phase,
     Plan,
@@ -25,6 +27,7 @@ from storage.schema import (
     Solver,
     Tuning,
     UserError,
+    Value,
     Window,
 )
 
@@ -87,6 +90,32 @@ def tuned(sampling: Sampling, tuning: Tuning, model: str) -> Sampling:
     if result.zero_steps >= result.steps:
         raise UserError(f"zero_steps leaves nothing to do: {result.zero_steps} of {result.steps} steps.")
     return result
+
+
+def extras_of(plan: Plan) -> Tuning:
+    """What a plan has beside the steps, solver and guidance of its preset, by name: what `tune` would add to it."""
+    sampling = plan.sampling
+    parts: dict[type[Value], Value | None] = {
+        Plan: plan,
+        Sampling: sampling,
+        NAG: sampling.nag,
+        SkipLayers: sampling.skip_layers,
+        MagCacheSettings: sampling.magcache,
+        Refiner: sampling.refiner,
+        Guide: plan.guide,
+        Finish: plan.finish,
+    }
+    given: dict[str, object] = {
+        "nag_scale": sampling.nag and sampling.nag.scale,
+        "skip_layers": sampling.skip_layers and sampling.skip_layers.blocks,
+        "magcache": sampling.magcache and sampling.magcache.speed,
+        "refiner_norm": sampling.refiner and sampling.refiner.norm,
+    }
+    for name, (model, field) in places().items():
+        value = getattr(parts[model], field, None)
+        if value != model.model_fields[field].default:
+            given[name] = value
+    return Tuning.model_validate(given)
 
 
 # ---- the parts ------------------------------------------------------------------------------------------------------

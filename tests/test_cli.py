@@ -136,7 +136,8 @@ def test_several_films_are_asked_for_at_once_with_numbers_by_name(longtake: Run,
     assert [film["seed"] == 3 for film in films] == [True, False]
     assert len({(home / film["video"]).read_bytes() for film in films}) == 2
     sampling = json.loads(longtake("show", "film-2.mp4", "--json").stdout)["plan"]["sampling"]
-    assert (sampling["sigmas"], sampling["solver"], sampling["motion_amplitude"]) == ([1.0, 0.0], "dpm++", 1.2)
+    assert (sampling["sigmas"], sampling["solver"]) == ([1.0, 0.0], "dpm++")
+    assert "motion_amplitude=1.2" in longtake("show", "film-2.mp4").stdout
     wait_for(lambda: not Workers(database).alive())
 
 

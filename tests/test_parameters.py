@@ -10,9 +10,9 @@ from planner.intent import Context
 from planner.parameters import FIXED, TRANSLATED, parameters, read_tuning, written
 from planner.presets import DEMO, LIGHTNING_3PHASE, LIGHTNING_4, PRESETS, QUALITY, Preset
 from planner.sigmas import causvid_sigmas, euler_sigmas, lcm_sigmas, linear_sigmas, unipc_sigmas
-from planner.tuning import tune
+from planner.tuning import extras_of, tune
 from prompts import negative_prompt
-from storage.schema import Expert, GuidanceRule, Guide, IntentKind, Plan, Request, Solver, Tuning, UserError
+from storage.schema import Expert, Finish, GuidanceRule, Guide, IntentKind, Plan, Request, Solver, Tuning, UserError
 
 STORY = "my dog runs to the sea"
 
@@ -87,6 +87,7 @@ def test_the_seeds_own_names_are_known(seeds: str, ours: str) -> None:
         ("motion_amplitud=1", "There is no parameter motion_amplitud: the nearest is motion_amplitude, a number from 1 "
                               "to 1.4."),
         ("flow_shft=1", "There is no parameter flow_shft: the nearest is shift, a number from 1 to 25."),
+        ("moton=1", "There is no parameter moton: the nearest is motion_amplitude, a number from 1 to 1.4."),
         ("zzzz=1", "There is no parameter zzzz: docs/parameters.md lists them."),
         ("shift=99", "shift is a number from 1 to 25, not 99."),
         ("flow_shift=0", "flow_shift is a number from 1 to 25, not 0."),
@@ -151,6 +152,14 @@ VALUES = {
     "interpolation": st.sampled_from([1, 2, 4]),
     "grain": st.sampled_from([0.0, 0.1, 1.0]),
 }
+PLAIN = {
+    "rule": GuidanceRule.CFG,
+    "nag": None,
+    "skip_layers": None,
+    "magcache": None,
+    "refiner": None,
+    "motion_amplitude": 1.0,
+}
 TUNINGS = st.fixed_dictionaries({}, optional=VALUES).map(Tuning.model_validate)
 
 
@@ -182,6 +191,18 @@ def test_twice_is_as_once(tuning: Tuning) -> None:
     except UserError:
         return
     assert tune(once, tuning) == once
+
+
+@given(TUNINGS)
+def test_what_a_plan_has_beside_its_preset_makes_it_again(tuning: Tuning) -> None:
+    try:
+        plan = tune(tuned(""), tuning)
+    except UserError:
+        return
+    extras = extras_of(plan)
+    plain = plan.model_copy(update={"sampling": plan.sampling.model_copy(update=PLAIN), "finish": Finish()})
+    assert tune(plain.model_copy(update={"color_correction": 0.0}), extras) == plan
+    assert extras_of(tuned("")) == Tuning()
 
 
 @given(st.sampled_from(list(SCHEMES.values())), st.integers(2, 8), st.integers(10, 250))

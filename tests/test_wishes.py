@@ -115,6 +115,7 @@ def test_wishes_are_granted_within_the_limits_of_the_model(
         ("deux fois plus grand", {"upscaling": 2}),
         ("el doble de grande", {"upscaling": 2}),
         ("add some film grain", {"grain": 0.1}),
+        ("with film grain", {"grain": 0.1}),
         ("mit Filmkorn", {"grain": 0.1}),
         ("avec du grain", {"grain": 0.1}),
         ("skip steps", {"magcache": 1.75}),

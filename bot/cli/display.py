@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from bot.progress import progress_text
+from planner.parameters import written
+from planner.tuning import extras_of
 from storage.loras import LibraryLora, LoraLibrary
 from storage.schema import Job, Plan, Storyboard, Take
 from storage.timeline import FPS, film_time, shown_seconds
@@ -134,6 +136,7 @@ def plan(made: Plan, frames: int) -> None:
         "sigmas": ", ".join(f"{sigma:.4f}" for sigma in sampling.sigmas),
         "guidance": ", ".join(f"{phase.expert} {phase.guidance:g}" for phase in sampling.phases),
         "source": made.source.kind,
+        **({"set": written(extras)} if (extras := extras_of(made)) else {}),
     }
     for name, value in rows.items():
         table.add_row(name, value)
