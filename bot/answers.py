@@ -29,6 +29,7 @@ class Facts:
     jobs: tuple[tuple[Job, int | None], ...]  # of the channel, each with its place in the queue
     waiting: int  # jobs of all channels that are queued or running
     takes: tuple[Take, ...]  # of the channel, newest first
+    loras: tuple[str, ...] = ()  # titles of those in the library
 
 
 def answer(intent: Intent, facts: Facts) -> tuple[str, ...]:
@@ -89,6 +90,7 @@ def _settings(facts: Facts) -> tuple[str, ...]:
         f"“faster” is preset {fast}, “best quality” is preset {best}. “vertical”, “square”, “less shaky”, “stronger "
         "motion” and “seed 42” are understood as well.",
         *([said] if said else []),
+        *([f"LoRAs, “in the style of …”: {', '.join(facts.loras)}."] if facts.loras else []),
         f"A film has at most {limits.max_seconds:g} s, a request at most {limits.max_pictures} pictures.",
         facts.planner,
     )

@@ -6,7 +6,8 @@ A model is either a folder of its own,
     *.safetensors           the two experts, which may be one file, and the VAE
     text/                   the text encoder and its tokenizer
 
-or, for "svi2pro", whatever checkpoints lie in the models folder, in the formats and under the names that people have.
+or, for "svi2pro" and "svi2pro-enhanced", whatever checkpoints lie in the models folder, in the formats and under the
+names that people have.
 """
 
 import json
@@ -34,12 +35,14 @@ from storage.schema import Expert, Lora, Plan, UserError
 
 DEMO = Path(__file__).parent / "demo" / "weights"
 SVI2PRO = "svi2pro"
+ENHANCED = "svi2pro-enhanced"  # the same with experts that were distilled themselves
 UMT5_TOKENS = 512  # slots of the 14 B experts
 SET_LORAS = {  # names that plans use for LoRAs whose files are called this or that
     "svi-pro-high": Part.SVI_HIGH,
     "svi-pro-low": Part.SVI_LOW,
     "lightning-high": Part.LIGHTNING_HIGH,
     "lightning-low": Part.LIGHTNING_LOW,
+    "lightning-2025-high": Part.LIGHTNING_2025_HIGH,
 }
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -100,11 +103,11 @@ class ModelShelf:
         if (DEMO / "config.json").is_file():
             folders.setdefault("demo", DEMO)
         names = [name + _state(folder) for name, folder in folders.items()]
-        return [*names, *([] if self.found().missing else [SVI2PRO])]
+        return [*names, *(name for name in (SVI2PRO, ENHANCED) if not self.found(name).missing)]
 
-    def found(self) -> Found:
-        """What of the 14 B model lies in the models folder."""
-        self._found = find_models(self._models_dir)
+    def found(self, name: str = SVI2PRO) -> Found:
+        """What of the 14 B model lies in the models folder, or of the enhanced one."""
+        self._found = find_models(self._models_dir, distilled_experts=name == ENHANCED)
         return self._found
 
     def sizes(self) -> dict[str, DiTConfig]:
@@ -120,9 +123,9 @@ class ModelShelf:
         for folder in folders:
             if (folder / "config.json").is_file():
                 return self._in_folder(folder)
-        if name != SVI2PRO:
+        if name not in (SVI2PRO, ENHANCED):
             raise UserError(f"The model {name} is not installed: there is no {folders[0] / 'config.json'}.")
-        found = self.found()
+        found = self.found(name)
         if found.missing:
             missing = "; ".join(found.missing)
             raise UserError(f"The model {name} is not complete. Missing in {self._models_dir}: {missing}.")

@@ -15,8 +15,8 @@ from storage.sizes import LONGEST_ASPECT, fit_area
 
 ASPECTS = {"portrait": (9, 16), "landscape": (16, 9), "square": (1, 1)}
 AREAS = {480: Size(width=832, height=480), 720: Size(width=1280, height=720)}  # that Wan2.2 was trained for
-FASTEST = {"demo": "demo-fast", "svi2pro": "lightning"}  # by model
-BEST = {"demo": "demo", "svi2pro": "quality"}
+FASTEST = {"demo": "demo-fast", "svi2pro": "lightning", "svi2pro-enhanced": "enhanced"}  # by model
+BEST = {"demo": "demo", "svi2pro": "quality", "svi2pro-enhanced": "enhanced"}
 MOVING = {"lightning": "lightning-3phase"}  # the same speed with more motion: its first steps have real guidance
 SHORTEST_SIDE = 64  # pixels
 AS_IT_IS = Tuning()

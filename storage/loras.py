@@ -3,7 +3,9 @@
 People and plans choose by name. A name is looked up among the files that are there and never becomes a path.
 """
 
+import contextlib
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from storage.schema import Lora, LoraSheet, MediaId, UserError
 
 SUFFIX = ".safetensors"
 SHOWN = 20  # names in a message
+STRONGEST = 4  # of a strength; beyond, pictures are noise
 
 
 @dataclass(frozen=True)
@@ -63,18 +66,15 @@ class LoraLibrary:
         chosen = [first, *(self.find(other) for other in first.sheet.together)]
         if faults := [lora.fault for lora in chosen if lora.fault]:
             raise UserError(faults[0])
-        try:
-            return tuple(
-                Lora(
-                    name=lora.name,
-                    strength=lora.sheet.strength_of(strength),
-                    sha256=self.hash_of(lora.path),
-                    triggers=lora.sheet.triggers,
-                )
-                for lora in chosen
+        return tuple(
+            Lora(
+                name=lora.name,
+                strength=_checked(lora.sheet.strength_of(strength)),
+                sha256=self.hash_of(lora.path),
+                triggers=lora.sheet.triggers,
             )
-        except ValidationError as error:
-            raise UserError(f"A strength is written like 0.8, 1;0 or 1,0.5, not {strength}.") from error
+            for lora in chosen
+        )
 
     def file_of(self, lora: Lora) -> Path:
         """The file that a plan means; UserError where there is another one by now."""
@@ -96,6 +96,16 @@ class LoraLibrary:
             with path.open("rb") as file:
                 self._hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
         return self._hashes[key]
+
+
+def _checked(strength: str) -> str:
+    """A strength that may be filmed with, phase by phase and step by step."""
+    with contextlib.suppress(ValueError):
+        if all(abs(float(number)) <= STRONGEST for number in re.split("[;,]", strength)):
+            return strength
+    raise UserError(
+        f"A LoRA's strength is written like 0.8, 1;0 or 1,0.5, in numbers up to {STRONGEST}, not {strength[:60]}."
+    )
 
 
 def _entry(path: Path) -> LibraryLora:

@@ -82,8 +82,11 @@ def test_a_choice_has_its_strength_by_expert_its_words_its_hash_and_what_comes_w
     assert high.sha256 != low.sha256
     assert [lora.strength for lora in library.choose("noir-high", "0.5")] == ["0.5;0", "0;0.5"]
     assert library.choose("plain", "1;0.2")[0].strength == "1;0.2"
-    with pytest.raises(UserError, match=r"A strength is written like 0\.8, 1;0 or 1,0\.5, not much"):
-        library.choose("plain", "much")
+    for strength in ("much", "1..2", "1;;0", "1e9", "nan", "0.5;inf", ""):
+        with pytest.raises(
+            UserError, match=r"A LoRA's strength is written like 0\.8, 1;0 or 1,0\.5, in numbers up to 4"
+        ):
+            library.choose("plain", strength)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from planner.brief import FIRST_SHOWN_SECONDS, Clock
 from planner.compiler import Facts, compile_plan, compile_prompt
 from planner.intent import Context, as_told
 from planner.pacing import count_windows
-from planner.presets import LIGHTNING_3PHASE, LIGHTNING_4, PRESETS, QUALITY
+from planner.presets import ENHANCED, LIGHTNING_3PHASE, LIGHTNING_4, LIGHTNING_2025, PRESETS, QUALITY
 from planner.prompting import WORKED, system_message
 from planner.story import read_story
 from prompts import Example, example, examples, guide
@@ -93,6 +93,8 @@ def test_the_guide_knows_the_presets() -> None:
     assert said == {
         "quality": (QUALITY.sampling.steps, f"guidance {QUALITY.sampling.phases[0].guidance}"),
         "lightning": (LIGHTNING_4.sampling.steps, f"guidance {LIGHTNING_4.sampling.phases[0].guidance:g}"),
+        "lightning-2025": (LIGHTNING_2025.sampling.steps, f"guidance {LIGHTNING_2025.sampling.phases[0].guidance:g}"),
+        "enhanced": (ENHANCED.sampling.steps, f"guidance {ENHANCED.sampling.phases[0].guidance:g}"),
         "lightning-3phase": (
             LIGHTNING_3PHASE.sampling.steps,
             f"the first with guidance {LIGHTNING_3PHASE.sampling.phases[0].guidance}",

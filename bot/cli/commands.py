@@ -2,34 +2,27 @@
 
 import argparse
 import asyncio
-import getpass
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
-from bot.batch import Pairing, paired, repeated
 from bot.cli import display
-from bot.cli.deliver import film
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, answer, complain, say
+from bot.cli.filming import again, make, plan_with, proceed, settings, wish
 from bot.cli.parameters import list_parameters
 from bot.cli.talk import converse
 from bot.crew import WorkerFailed
 from bot.discord.settings import DiscordSettings
 from bot.discord.token import application_of, state_of, token_of
 from bot.intake import named
-from bot.proposal import Proposal
-from bot.settings import BotSettings
-from bot.studio import Studio, new_seed
-from bot.wish import Wish
-from planner.brief import OnPlanning
+from bot.studio import Studio
 from planner.settings import PlannerSettings
 from prompts import negative_prompt
 from storage.footage import probe, read_comment
@@ -62,27 +55,6 @@ def run(options: Options) -> int:
 
 
 # ---- the commands ---------------------------------------------------------------------------------------------------
-
-
-def make(options: Options) -> int:
-    """Film a story, or several."""
-    asked = wish(options)
-    wishes = paired(asked, Pairing(options.pairs)) if options.pairs else [asked]
-
-    async def proposed(studio: Studio, say: OnPlanning) -> list[Proposal]:
-        return [await studio.film(each, say) for each in wishes]
-
-    return film_all(options, proposed)
-
-
-def proceed(options: Options) -> int:
-    """Film on."""
-    return film_all(options, lambda studio, say: _alone(studio.proceed(wish(options), say)))
-
-
-def again(options: Options) -> int:
-    """Film a plan again."""
-    return film_all(options, lambda studio, _: _alone(studio.again(wish(options))))
 
 
 def plan(options: Options) -> int:
@@ -240,34 +212,6 @@ def talk(options: Options) -> int:
 # ---- what they share ------------------------------------------------------------------------------------------------
 
 
-def plan_with(options: Options, ask: Callable[[Studio, OnPlanning], Awaitable[Answered]]) -> tuple[Studio, Answered]:
-    """The studio, and what its director answers. A language model's process ends with the question."""
-    studio = Studio(settings(), read_settings(PlannerSettings))
-
-    async def answered() -> Answered:
-        async with studio:
-            with display.planning(quiet=options.json or studio.model is None) as say:
-                return await ask(studio, say)
-
-    return studio, asyncio.run(answered())
-
-
-def film_all(options: Options, ask: Callable[[Studio, OnPlanning], Awaitable[list[Proposal]]]) -> int:
-    """Plan, and film each plan as often as it was asked for."""
-    studio, proposals = plan_with(options, ask)
-    return film(studio, repeated(proposals, options.repeat, new_seed), options)
-
-
-async def _alone(proposal: Awaitable[Proposal]) -> list[Proposal]:
-    return [await proposal]
-
-
-def wish(options: Options) -> Wish:
-    """What was typed, as the studio takes it."""
-    given = {name: value for name, value in vars(options).items() if name in Wish.__dataclass_fields__}
-    return Wish(text=getattr(options, "story", None) or "", requester=getpass.getuser(), **given)
-
-
 def ask_engine(question: str) -> dict[str, Any]:
     """What the engine says. Only it may import torch, so it is asked in a process of its own."""
     asked = subprocess.run([sys.executable, "-m", "engine", question], capture_output=True, text=True, check=False)
@@ -276,11 +220,6 @@ def ask_engine(question: str) -> dict[str, Any]:
         raise WorkerFailed(f"The engine does not start: {last_line}")
     said: dict[str, Any] = json.loads(asked.stdout)
     return said
-
-
-def settings() -> BotSettings:
-    """The settings of this folder."""
-    return read_settings(BotSettings)
 
 
 COMMANDS = {

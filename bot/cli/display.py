@@ -135,6 +135,7 @@ def plan(made: Plan, frames: int) -> None:
         "solver": f"{sampling.solver}, {sampling.steps} steps",
         "sigmas": ", ".join(f"{sigma:.4f}" for sigma in sampling.sigmas),
         "guidance": ", ".join(f"{phase.expert} {phase.guidance:g}" for phase in sampling.phases),
+        "LoRAs": ", ".join(f"{lora.name} {lora.strength}" for lora in made.loras) or "none",
         "source": made.source.kind,
         **({"set": written(extras)} if (extras := extras_of(made)) else {}),
     }

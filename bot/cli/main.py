@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     worker.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
     models = command("models", "list the files of the 14 B model that are here and that are missing, or get them")
     models.add_argument("action", nargs="?", choices=["get"], metavar="get", help="download what is missing")
-    models.add_argument("set", nargs="?", default="svi2pro", metavar="SET", help="svi2pro")
+    models.add_argument("set", nargs="?", default="svi2pro", metavar="SET", help="svi2pro, lightning or lightning-2025")
     command("loras", "list the LoRA library: names, titles, trigger words, strengths, and which model each fits")
     bench = command("bench", "examine the director on requests that ship, or the demonstration model on photographs")
     bench.add_argument("what", choices=["planner", "demo"], metavar="planner|demo", help="what is examined")
@@ -144,7 +144,11 @@ def _numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seconds", type=float, metavar="N", help="length (default: what the story needs)")
     command.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: the picture's aspect)")
     command.add_argument("--seed", type=int, metavar="N", help="same seed, same video (default: a new one)")
-    command.add_argument("--preset", metavar="NAME", help="demo, demo-fast, quality, lightning or lightning-3phase")
+    command.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="demo, demo-fast, quality, lightning, lightning-2025, lightning-3phase or enhanced",
+    )
     _settings(command)
 
 

@@ -37,7 +37,7 @@ class LoraSheet(Value):
 
     def strength_of(self, asked: str | None) -> str:
         """The strength that was asked for, or the sheet's own; for one expert, none in the other's phase."""
-        strength = asked or self.strength
+        strength = self.strength if asked is None else asked
         if self.expert is None or ";" in strength:
             return strength
         return f"{strength};0" if self.expert is Expert.HIGH_NOISE else f"0;{strength}"
