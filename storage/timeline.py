@@ -8,7 +8,8 @@ import math
 
 FPS = 16
 WINDOW_FRAMES = 81
-DROPPED_FRAMES = 5  # 1 anchor + 4 overlap, at the start of every window but the first
+OVERLAP_FRAMES = 4  # the end of the window before, as the next one repeats it
+DROPPED_FRAMES = 1 + OVERLAP_FRAMES  # the anchor and the overlap, at the start of every window but the first
 NEW_FRAMES = WINDOW_FRAMES - DROPPED_FRAMES
 WINDOW_STRIDE_SECONDS = NEW_FRAMES / FPS  # 4.75: from the start of one window to the start of the next
 WINDOW_SECONDS = WINDOW_FRAMES / FPS  # 5.0625
@@ -24,6 +25,20 @@ def latent_frames(frames: int) -> int:
 def film_frames(windows: int) -> int:
     """Frames of a film of `windows` windows: 81 + 76 (n - 1)."""
     return WINDOW_FRAMES + NEW_FRAMES * (windows - 1)
+
+
+def finished_frames(frames: int, interpolation: int) -> int:
+    """Frames in the file of a film of `frames` frames, with those that an interpolation puts between them."""
+    return (frames - 1) * interpolation + 1
+
+
+def film_frames_in(finished: int, interpolation: int) -> int:
+    """Frames of a film, 16 a second, whose file has `finished` frames.
+
+    >>> film_frames_in(finished_frames(157, 2), 2)
+    157
+    """
+    return (finished - 1) // interpolation + 1
 
 
 def film_seconds(windows: int) -> float:

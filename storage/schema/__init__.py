@@ -6,6 +6,7 @@ same video. Identities, states and times belong to Job and Take.
 
 from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
+from storage.schema.measured import Measured, Seam
 from storage.schema.plan import (
     BeatSpan,
     ContinueTake,
@@ -50,8 +51,8 @@ __all__ = [
     "Expert",
     "Film",
     "Finish",
-    "Guide",
     "GuidanceRule",
+    "Guide",
     "Image",
     "Intent",
     "IntentKind",
@@ -60,6 +61,7 @@ __all__ = [
     "JobState",
     "Lora",
     "MagCacheSettings",
+    "Measured",
     "MediaId",
     "Person",
     "Phase",
@@ -70,6 +72,7 @@ __all__ = [
     "Refiner",
     "Request",
     "Sampling",
+    "Seam",
     "Seed",
     "Size",
     "SkipLayers",

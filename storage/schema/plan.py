@@ -84,7 +84,7 @@ class Window(Value):
 
 
 class Guide(Value):
-    """A video that the film follows (GUV), within a mask or everywhere (GVA with one). Modes of the plain i2v_2_2 model.
+    """A video that the film follows (GUV), within a mask or everywhere (GVA with one). As in the plain i2v_2_2.
 
     `denoising` is the share of the steps that are taken, from noise that the guide shows through; for the first
     `masking` of the steps what lies outside of the mask is kept from the guide.
@@ -96,17 +96,32 @@ class Guide(Value):
     masking: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
+NetworkName = Annotated[str, StringConstraints(pattern=r"^([^/\\.][^/\\]*)?$")]  # the stem of a file, or ""
+
+
 class Finish(Value):
-    """What is done to a film's frames behind the network, see engine/finish.py. The defaults do nothing."""
+    """What is done to a film's frames behind the network, see engine/finish. The defaults do nothing."""
 
     interpolation: Literal[1, 2, 4] = 1  # frames a second, times this
-    interpolator: str = ""  # a RIFE checkpoint by name; empty: FFmpeg's motion-compensated filter
-    upscaling: Annotated[float, Field(ge=1, le=4)] = 1.0
-    upscaler: str = ""  # a model by name; empty: Lanczos
+    interpolator: NetworkName = ""  # a RIFE checkpoint by name; empty: FFmpeg's motion-compensated filter
+    upscaling: Annotated[float, Field(ge=1, le=4)] = 1.0  # of width and height; both become multiples of 16
+    upscaler: NetworkName = ""  # a model by name; empty: Lanczos
     deblocking: Annotated[float, Field(ge=0, le=1)] = 0.0
     denoising: Annotated[float, Field(ge=0, le=1)] = 0.0
     grain: Annotated[float, Field(ge=0, le=1)] = 0.0
     grain_saturation: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @property
+    def fps(self) -> int:
+        """Frames a second of the finished film. Every other number of a film counts frames at 16 a second."""
+        return FPS * self.interpolation
+
+    def size_of(self, filmed: Size) -> Size:
+        """The finished size of what is filmed at a size."""
+        if self.upscaling == 1:
+            return filmed
+        width, height = (max(16, 16 * round(side * self.upscaling / 16)) for side in (filmed.width, filmed.height))
+        return Size(width=width, height=height)
 
 
 class Plan(Value):
@@ -136,8 +151,9 @@ class Plan(Value):
     def media(self) -> frozenset[MediaId]:
         """Every file of the media store that filming this plan reads."""
         source = {value for name, value in self.source if name in ("image", "video", "tail")}
-        guide = {self.guide.video, self.guide.mask} - {None} if self.guide else set()
-        return frozenset(source | guide | {window.anchor for window in self.windows if window.anchor})
+        guide = (self.guide.video, self.guide.mask) if self.guide else ()
+        named = (*guide, *(window.anchor for window in self.windows))
+        return frozenset(source.union(media for media in named if media))
 
     @property
     def new_seconds(self) -> float:
