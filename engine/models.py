@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from engine.checkpoints.checkpoint import open_checkpoint
-from engine.checkpoints.find import Found, Part, find_models
+from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
 from engine.checkpoints.load import load_dit, load_text_weights, load_vae
 from engine.dit import DiT, DiTConfig
 from engine.settings import EngineSettings
@@ -58,6 +58,7 @@ class Models:
     device: torch.device
     trained: bool
     latents_per_call: int  # of the VAE's decoder
+    finish_dir: Path  # where the networks of engine/finish lie
     step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
 
 
@@ -155,6 +156,7 @@ class ModelShelf:
             device=self._device,
             trained=parts.trained,
             # More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache.
+            finish_dir=self._models_dir / FINISH_DIR,
             latents_per_call=2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else 4,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
         )

@@ -40,9 +40,6 @@ def notes_on(plan: Plan, brief: Brief, intent: Intent, request: Request, preset:
         notes.append(f"{beats} actions in one window of 5 s are a rush: ask for more seconds.")
     if plan.first_window > 1 and request.size and request.size != plan.size:
         notes.append(f"The size stays {plan.size}, as in the film that goes on.")
-    asked = request.tuning.over(intent.wishes.tuning)
-    if plan.first_window > 1 and (asked.interpolation or asked.upscaling):
-        notes.append("The frames a second and the upscaling stay, as in the film that goes on.")
     if intent.avoid:
         notes.append(_avoided(intent.avoid, plan.sampling))
     if plan.model == "demo" and (plan.sampling.nag or any(phase.guidance > 1 for phase in plan.sampling.phases)):

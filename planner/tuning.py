@@ -13,7 +13,6 @@ from storage.schema import (
     MAGCACHE_STEPS,
     NAG,
     NOISE_LEVELS,
-    ContinueTake,
     Expert,
     Finish,
     GuidanceRule,
@@ -219,9 +218,7 @@ def _skip_layers(sampling: Sampling, tuning: Tuning, model: str) -> SkipLayers |
 
 
 def _finish(plan: Plan, tuning: Tuning) -> Finish:
-    """What is done behind the network. What continues a film keeps that film's size and frames a second."""
-    kept = ("interpolation", "upscaling") if isinstance(plan.source, ContinueTake) else ()
-    given = {field: getattr(tuning, name) for name, field in _FINISH.items() if name not in kept}
+    given = {field: getattr(tuning, name) for name, field in _FINISH.items()}
     return plan.finish.model_copy(update={field: value for field, value in given.items() if value is not None})
 
 

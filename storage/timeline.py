@@ -11,7 +11,8 @@ import math
 
 FPS = 16
 WINDOW_FRAMES = 81
-DROPPED_FRAMES = 5  # 1 anchor + 4 overlap, at the start of every window but the first
+OVERLAP_FRAMES = 4  # the end of the window before, as the next one repeats it
+DROPPED_FRAMES = 1 + OVERLAP_FRAMES  # the anchor and the overlap, at the start of every window but the first
 NEW_FRAMES = WINDOW_FRAMES - DROPPED_FRAMES
 WINDOW_SECONDS = WINDOW_FRAMES / FPS  # 5.0625
 
@@ -36,6 +37,20 @@ def window_seconds(discarded: int = 0) -> float:
 def film_frames(windows: int, discarded: int = 0) -> int:
     """Frames of a film of `windows` windows: 81 - d + (76 - d) (n - 1)."""
     return DROPPED_FRAMES + (NEW_FRAMES - discarded) * windows
+
+
+def finished_frames(frames: int, interpolation: int) -> int:
+    """Frames in the file of a film of `frames` frames, with those that an interpolation puts between them."""
+    return (frames - 1) * interpolation + 1
+
+
+def film_frames_in(finished: int, interpolation: int) -> int:
+    """Frames of a film, 16 a second, whose file has `finished` frames.
+
+    >>> film_frames_in(finished_frames(157, 2), 2)
+    157
+    """
+    return (finished - 1) // interpolation + 1
 
 
 def film_seconds(windows: int, discarded: int = 0) -> float:

@@ -109,6 +109,17 @@ def test_a_photo_and_a_sentence_become_a_video_that_is_continued_and_filmed_agai
 
     shown = json.loads(longtake("show", str(film["video"]), "--json").stdout)
     third = shown["plan"]["windows"][2]
+    take = Takes(database).get(int(str(film["take"])))
+    told = made(longtake("show", str(take.id), "--json"))
+    assert told["plan"] == shown["plan"]
+    assert told["measured"] == [row.model_dump(mode="json") for row in take.film.measured]
+    assert [row.window for row in take.film.measured] == [1, 2, 3]
+    table = longtake("show", str(take.id)).stdout
+    for row in take.film.measured[1:]:
+        assert row.seam is not None
+        assert [f"{row.seam.psnr:.1f}", "dB", f"{row.seam.colour:.2f}", f"{row.drift:.2f}"] in [
+            line.split()[1:] for line in table.splitlines()
+        ]
     head = made(longtake("make", "a dog runs along the beach", "--image", "photo.png", "--seconds", "9.5", *SMALL,
                          "--seed", "3", "--json", "--channel", "b"))  # fmt: skip
     assert head["frames"] == 157
@@ -367,6 +378,8 @@ WRONG = {
     "a video to where nothing can be": ["make", "x", "--image", "photo.png", "--out", "photo.png/x.mp4"],
     "a sliver": ["make", "x", "--image", "photo.png", "--size", "64x1920"],
     "a video without a plan": ["show", "photo.png"],
+    "no such take": ["show", "7"],
+    "no such video": ["show", "7.mp4"],
     "no such command": ["fly"],
 }
 

@@ -387,13 +387,13 @@ def test_another_take_may_be_filmed_with_other_numbers() -> None:
     assert plan.storyboard == take.plan.storyboard
 
 
-def test_what_continues_a_film_keeps_its_look_and_its_frames_a_second() -> None:
+def test_what_continues_a_film_keeps_its_look_unless_another_one_is_asked_for() -> None:
     take = take_of(tuned("interpolation=2 grain=0.2 color_correction=0.5"))
-    asked = request("now he swims", tuning=Tuning(interpolation=4, grain=0.4))
-    direction = directed(asked, Context(replied=take), kind=IntentKind.CONTINUE)
-    plan = filmed(direction)
-    assert (plan.finish.interpolation, plan.finish.grain, plan.color_correction) == (2, 0.4, 0.5)
-    assert "The frames a second and the upscaling stay, as in the film that goes on." in direction.notes
+    plain = filmed(directed(request("now he swims"), Context(replied=take), kind=IntentKind.CONTINUE))
+    assert (plain.finish, plain.color_correction) == (take.plan.finish, 0.5)
+    asked = request("now he swims", tuning=Tuning(interpolation=4, color_correction=0))
+    plan = filmed(directed(asked, Context(replied=take), kind=IntentKind.CONTINUE))
+    assert (plan.finish.interpolation, plan.finish.grain, plan.color_correction) == (4, 0.2, 0)
 
 
 # ---- anchors, one a window ----

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
@@ -27,7 +28,7 @@ from planner.settings import PlannerSettings
 from prompts import negative_prompt
 from storage.footage import probe, read_comment
 from storage.loras import LoraLibrary
-from storage.schema import Plan, UserError
+from storage.schema import Measured, Plan, UserError
 from storage.settings import read_settings
 from storage.timeline import film_seconds
 
@@ -103,16 +104,18 @@ def cancel(options: Options) -> int:
 
 
 def show(options: Options) -> int:
-    """Show the plan inside a video."""
-    with named(options.file):
-        comment, frames = read_comment(options.file), probe(options.file).frames
-    try:
-        made = Plan.model_validate_json(comment or "")
-    except ValidationError as error:
-        raise UserError(f"{options.file} holds no plan: Longtake did not make it, or it was encoded anew.") from error
+    """Show a take with what was measured of it, or the plan inside a video."""
+    measured: tuple[Measured, ...] = ()
+    if isinstance(options.what, int):
+        take = Studio(settings()).takes.get(options.what)
+        made, frames, measured = take.plan, take.film.frames, take.film.measured
+    else:
+        made, frames = plan_inside(options.what)
     if options.json:
-        return answer({"frames": frames, "plan": made.model_dump(mode="json")})
+        rows: list[JsonValue] = [row.model_dump(mode="json") for row in measured]
+        return answer({"frames": frames, "plan": made.model_dump(mode="json"), "measured": rows})
     display.plan(made, frames)
+    display.measured(measured)
     return 0
 
 
@@ -210,6 +213,16 @@ def talk(options: Options) -> int:
 
 
 # ---- what they share ------------------------------------------------------------------------------------------------
+
+
+def plan_inside(video: Path) -> tuple[Plan, int]:
+    """The plan that `video` was filmed from, and its frames."""
+    with named(video):
+        comment, frames = read_comment(video), probe(video).frames
+    try:
+        return Plan.model_validate_json(comment or ""), frames
+    except ValidationError as error:
+        raise UserError(f"{video} holds no plan: Longtake did not make it, or it was encoded anew.") from error
 
 
 def ask_engine(question: str) -> dict[str, Any]:

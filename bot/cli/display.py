@@ -14,7 +14,7 @@ from bot.progress import progress_text
 from planner.parameters import written
 from planner.tuning import extras_of
 from storage.loras import LibraryLora, LoraLibrary
-from storage.schema import Job, Plan, Storyboard, Take
+from storage.schema import Job, Measured, Plan, Storyboard, Take
 from storage.timeline import FPS, film_time, shown_seconds
 
 BAR_STEPS = 1000
@@ -143,6 +143,19 @@ def plan(made: Plan, frames: int) -> None:
         table.add_row(name, value)
     stdout.print()
     stdout.print(table)
+
+
+def measured(windows: Sequence[Measured]) -> None:
+    """How well each window goes on from the one before, and how far the colours have gone from those of the first."""
+    if not windows:
+        return
+    table = _table("window", "seam, PSNR", "seam, colour", "drift")
+    for row in windows:
+        seam = (f"{row.seam.psnr:.1f} dB", f"{row.seam.colour:.2f}") if row.seam else ("", "")
+        table.add_row(str(row.window), *seam, f"{row.drift:.2f}")
+    stdout.print()
+    stdout.print(table)
+    stdout.print("[dim]colour and drift: distances in CIE Lab; 2.3 is just to be seen[/dim]")
 
 
 def models(listed: dict[str, Any]) -> None:

@@ -102,8 +102,10 @@ def parser() -> argparse.ArgumentParser:
     _channel(history)
     cancel = command("cancel", "cancel a job")
     cancel.add_argument("job", type=_number, metavar="ID")
-    show = command("show", "show the plan inside a video that Longtake made")
-    show.add_argument("file", type=Path, metavar="FILE")
+    show = command("show", "show a take: its plan, and what was measured at its seams; or the plan inside a video")
+    show.add_argument(
+        "what", type=_take_or_file, metavar="TAKE|FILE", help="a take's number, or a video that Longtake made"
+    )
     command("parameters", "list everything that --set knows: name, values, default, what it does")
     worker = commands.add_parser("worker", help="render jobs until it is stopped")
     worker.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
@@ -219,6 +221,11 @@ def _repeats(text: str) -> int:
     if not re.fullmatch(r"\d{1,2}", text) or not 1 <= int(text) <= MOST_REPEATS:
         raise argparse.ArgumentTypeError(f"1 to {MOST_REPEATS} are needed, not {text!r}")
     return int(text)
+
+
+def _take_or_file(text: str) -> int | Path:
+    """The number of a take; of a file that is called like one the path is ./7."""
+    return _number(text) if text.isdecimal() else Path(text)
 
 
 def _size(text: str) -> tuple[int, int]:

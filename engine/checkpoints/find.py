@@ -42,6 +42,8 @@ _EXPERTS = {Expert.HIGH_NOISE: Part.HIGH_NOISE, Expert.LOW_NOISE: Part.LOW_NOISE
 _SVI = {Expert.HIGH_NOISE: Part.SVI_HIGH, Expert.LOW_NOISE: Part.SVI_LOW}
 _LIGHTNING = {Expert.HIGH_NOISE: Part.LIGHTNING_HIGH, Expert.LOW_NOISE: Part.LIGHTNING_LOW}
 
+FINISH_DIR = "finish"  # of a models folder: networks that finish a film, which are no part of the set
+
 _SUFFIXES = (".safetensors", ".gguf", ".pth")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _NOISE = re.compile(r"(?<![a-z])(high|low)(?=noise|[^a-z]|$)")
@@ -186,7 +188,9 @@ def _files_in(root: Path) -> Iterator[Path]:
         subfolders[:] = sorted(
             name
             for name in subfolders
-            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in seen  # noqa: PTH118
+            if not name.startswith(".")
+            and Path(folder, name) != root / FINISH_DIR
+            and os.path.realpath(os.path.join(folder, name)) not in seen  # noqa: PTH118
         )
         seen.add(os.path.realpath(folder))
         if _is_model_folder(Path(folder)):

@@ -7,6 +7,7 @@ same video. Identities, states and times belong to Job and Take.
 from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
 from storage.schema.lora import Lora, LoraSheet
+from storage.schema.measured import Measured, Seam
 from storage.schema.plan import (
     BeatSpan,
     ContinueTake,
@@ -66,6 +67,7 @@ __all__ = [
     "Lora",
     "LoraSheet",
     "MagCacheSettings",
+    "Measured",
     "MediaId",
     "Person",
     "Phase",
@@ -76,6 +78,7 @@ __all__ = [
     "Refiner",
     "Request",
     "Sampling",
+    "Seam",
     "Seed",
     "Size",
     "SkipLayers",

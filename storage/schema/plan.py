@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from storage.schema.lora import Lora
 from storage.schema.sampling import Sampling
@@ -90,17 +90,32 @@ class Guide(Value):
     masking: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
+NetworkName = Annotated[str, StringConstraints(pattern=r"^([^/\\.][^/\\]*)?$")]  # the stem of a file, or ""
+
+
 class Finish(Value):
-    """What is done to a film's frames behind the network, see engine/finish.py. The defaults do nothing."""
+    """What is done to a film's frames behind the network, see engine/finish. The defaults do nothing."""
 
     interpolation: Literal[1, 2, 4] = 1  # frames a second, times this
-    interpolator: str = ""  # a RIFE checkpoint by name; empty: FFmpeg's motion-compensated filter
-    upscaling: Annotated[float, Field(ge=1, le=4)] = 1.0
-    upscaler: str = ""  # a model by name; empty: Lanczos
+    interpolator: NetworkName = ""  # a RIFE checkpoint by name; empty: FFmpeg's motion-compensated filter
+    upscaling: Annotated[float, Field(ge=1, le=4)] = 1.0  # of width and height; both become multiples of 16
+    upscaler: NetworkName = ""  # a model by name; empty: Lanczos
     deblocking: Annotated[float, Field(ge=0, le=1)] = 0.0
     denoising: Annotated[float, Field(ge=0, le=1)] = 0.0
     grain: Annotated[float, Field(ge=0, le=1)] = 0.0
     grain_saturation: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @property
+    def fps(self) -> int:
+        """Frames a second of the finished film. Every other number of a film counts frames at 16 a second."""
+        return FPS * self.interpolation
+
+    def size_of(self, filmed: Size) -> Size:
+        """The finished size of what is filmed at a size."""
+        if self.upscaling == 1:
+            return filmed
+        width, height = (max(16, 16 * round(side * self.upscaling / 16)) for side in (filmed.width, filmed.height))
+        return Size(width=width, height=height)
 
 
 class Plan(Value):
