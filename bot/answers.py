@@ -88,7 +88,7 @@ def _settings(facts: Facts) -> tuple[str, ...]:
         f"Preset {preset.name}: model {preset.model}, about {preset.budget} in the picture's shape, 16 frames a "
         f"second, {preset.sampling.steps} steps.{sizes}",
         f"“faster” is preset {fast}, “best quality” is preset {best}. “vertical”, “square”, “less shaky”, “stronger "
-        "motion” and “seed 42” are understood as well.",
+        "motion”, “seed 42”, “32 fps”, “twice as large”, “add film grain” and “with 20 steps” are understood as well.",
         *([said] if said else []),
         *([f"LoRAs, “in the style of …”: {', '.join(facts.loras)}."] if facts.loras else []),
         f"A film has at most {limits.max_seconds:g} s, a request at most {limits.max_pictures} pictures.",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import GroupedMetadata
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from storage.schema.plan import Finish, Guide, Plan
 from storage.schema.sampling import (
@@ -61,9 +61,6 @@ def _skipping(speed: float | None) -> float | None:
     if speed is not None and speed != 1:
         MagCacheSettings(speed=speed)
     return speed
-
-
-FileName = Annotated[str, StringConstraints(pattern=r"^[^/\\.][^/\\]*$", max_length=200)]
 
 
 class Tuning(Value):
@@ -190,11 +187,11 @@ class Tuning(Value):
         BeforeValidator(_whole),
     ] = None  # fmt: skip
     interpolator: Annotated[
-        FileName | None, Term("a RIFE checkpoint by name", of=(Finish, "interpolator"), default="FFmpeg")
+        str | None, Term("a RIFE checkpoint by name", of=(Finish, "interpolator"), default="FFmpeg", off="")
     ] = None
     upscaling: Annotated[float | None, Term("pixels a side, times this", of=(Finish, "upscaling"), off="1")] = None
     upscaler: Annotated[
-        FileName | None, Term("a model that upscales by name", of=(Finish, "upscaler"), default="Lanczos")
+        str | None, Term("a model that upscales by name", of=(Finish, "upscaler"), default="Lanczos", off="")
     ] = None
     deblocking: Annotated[float | None, Term("takes out block edges", of=(Finish, "deblocking"), off="0")] = None
     frame_denoising: Annotated[
