@@ -3,7 +3,9 @@
 What a number needs beside it is checked here, so that nothing is set in vain: NAG's reach without NAG is a sentence.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from planner.grids import SCHEMES, USUAL_SHIFT, grid_of
 from planner.parameters import places
@@ -31,15 +33,25 @@ from storage.schema import (
 )
 
 BLOCKS = {"svi2pro": 40, "demo": 8}  # of the network, by model
-_FINISH = {  # fields of Finish by their names in a tuning
-    "interpolation": "interpolation",
-    "interpolator": "interpolator",
-    "upscaling": "upscaling",
-    "upscaler": "upscaler",
-    "deblocking": "deblocking",
-    "frame_denoising": "denoising",
-    "grain": "grain",
-    "grain_saturation": "grain_saturation",
+Part = TypeVar("Part", bound=Value)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """The parameter that turns a part of a sampling on and off, and the field of the part that it becomes."""
+
+    name: str
+    field: str
+    off: object
+    needed: str  # what the part's other parameters need, as a part of a sentence
+    also: str = ""  # another parameter that turns it on
+
+
+SWITCHES: dict[type[Value], Switch] = {
+    NAG: Switch("nag_scale", "scale", 1, "nag_scale, for example nag_scale=5"),
+    MagCacheSettings: Switch("magcache", "speed", 1, "magcache, for example magcache=1.75"),
+    SkipLayers: Switch("skip_layers", "blocks", (), "skip_layers, for example skip_layers=9"),
+    Refiner: Switch("refiner_norm", "norm", 0, "the self-refiner: set refiner_norm=1", also="refiner_plan"),
 }
 
 
@@ -48,42 +60,42 @@ def tune(plan: Plan, tuning: Tuning) -> Plan:
     if not tuning:
         return plan
     sampling = tuned(plan.sampling, tuning, plan.model)
-    changes: dict[str, object] = {"sampling": sampling, "finish": _finish(plan, tuning)}
-    if tuning.negative is not None:
-        _require_negative(sampling, "negative")
-        changes["windows"] = tuple(_away_from(window, tuning.negative) for window in plan.windows)
-    if tuning.color_correction is not None:
-        changes["color_correction"] = tuning.color_correction
+    changes: dict[str, object] = {
+        **_set(tuning, Plan),
+        "sampling": sampling,
+        "finish": plan.finish.model_copy(update=_set(tuning, Finish)),
+        "guide": _led(plan, tuning),
+    }
     if tuning.discard_frames not in (None, plan.discard_frames):
         raise UserError(
             f"discard_frames is for a new film, whose seconds are counted by it: this one has {plan.discard_frames}."
         )
-    followed = {"denoising": tuning.denoising_strength, "masking": tuning.masking_strength}
-    followed = {name: value for name, value in followed.items() if value is not None}
-    if followed:
-        if plan.guide is None:
-            raise UserError(
-                f"{next(iter(followed))}_strength is for a film that follows a video: give one with --guide."
-            )
-        changes["guide"] = plan.guide.model_copy(update=followed)
+    if tuning.negative is not None:
+        if sampling.nag is None:
+            _require_guidance(sampling, "negative", " or nag_scale")
+        changes["windows"] = tuple(_away_from(window, tuning.negative) for window in plan.windows)
     return plan.model_copy(update=changes)
 
 
 def tuned(sampling: Sampling, tuning: Tuning, model: str) -> Sampling:
     """A sampling with the numbers of a tuning, for a model."""
     solver, sigmas = _levels(sampling, tuning)
-    changed = {
-        **dict(sampling),
+    magcache = _switched(tuning, MagCacheSettings, sampling.magcache)
+    if magcache and len(sigmas) - 1 > MAGCACHE_STEPS:
+        raise UserError(f"MagCache is for at most {MAGCACHE_STEPS} steps, not {len(sigmas) - 1}.")
+    missing = [block for block in tuning.skip_layers or () if block >= BLOCKS[model]]
+    if missing:
+        raise UserError(f"This model has the blocks 0 to {BLOCKS[model] - 1}: there is no block {missing[0]} to skip.")
+    parts = {
         "solver": solver,
         "sigmas": sigmas,
         "phases": _phases(sampling, tuning),
-        "nag": _nag(sampling, tuning),
-        "magcache": _magcache(sampling, tuning, len(sigmas) - 1),
-        "refiner": _refiner(sampling, tuning),
-        "skip_layers": _skip_layers(sampling, tuning, model),
+        "nag": _switched(tuning, NAG, sampling.nag),
+        "magcache": magcache,
+        "refiner": _switched(tuning, Refiner, sampling.refiner),
+        "skip_layers": _switched(tuning, SkipLayers, sampling.skip_layers),
     }
-    same = {"rule": tuning.guidance_rule, "zero_steps": tuning.zero_steps, "motion_amplitude": tuning.motion_amplitude}
-    result = Sampling(**{**changed, **{name: value for name, value in same.items() if value is not None}})
+    result = Sampling.model_validate({**dict(sampling), **parts, **_set(tuning, Sampling)})
     if tuning.skip_layers or tuning.guidance_rule not in (None, GuidanceRule.CFG):
         _require_guidance(result, "skip_layers" if tuning.skip_layers else f"guidance_rule {tuning.guidance_rule}")
     if result.zero_steps >= result.steps:
@@ -94,30 +106,47 @@ def tuned(sampling: Sampling, tuning: Tuning, model: str) -> Sampling:
 def extras_of(plan: Plan) -> Tuning:
     """What a plan has beside the steps, solver and guidance of its preset, by name: what `tune` would add to it."""
     sampling = plan.sampling
-    parts: dict[type[Value], Value | None] = {
-        Plan: plan,
-        Sampling: sampling,
-        NAG: sampling.nag,
-        SkipLayers: sampling.skip_layers,
-        MagCacheSettings: sampling.magcache,
-        Refiner: sampling.refiner,
-        Guide: plan.guide,
-        Finish: plan.finish,
+    parts = (plan, sampling, sampling.nag, sampling.skip_layers, sampling.magcache, sampling.refiner, plan.guide)
+    kinds = {type(part): part for part in (*parts, plan.finish) if part is not None}
+    given = {
+        SWITCHES[kind].name: getattr(part, SWITCHES[kind].field) for kind, part in kinds.items() if kind in SWITCHES
     }
-    given: dict[str, object] = {
-        "nag_scale": sampling.nag and sampling.nag.scale,
-        "skip_layers": sampling.skip_layers and sampling.skip_layers.blocks,
-        "magcache": sampling.magcache and sampling.magcache.speed,
-        "refiner_norm": sampling.refiner and sampling.refiner.norm,
-    }
-    for name, (model, field) in places().items():
-        value = getattr(parts[model], field, None)
-        if value != model.model_fields[field].default:
-            given[name] = value
+    for name, (kind, field) in places().items():
+        if kind in kinds and getattr(kinds[kind], field) != kind.model_fields[field].default:
+            given[name] = getattr(kinds[kind], field)
     return Tuning.model_validate(given)
 
 
 # ---- the parts ------------------------------------------------------------------------------------------------------
+
+
+def _set(tuning: Tuning, kind: type[Value]) -> dict[str, object]:
+    """The fields of a part of the plan that are set."""
+    return {
+        field: tuning.given[name] for name, (owner, field) in places().items() if owner is kind and name in tuning.given
+    }
+
+
+def _switched(tuning: Tuning, kind: type[Part], former: Part | None) -> Part | None:
+    """A part of the sampling as its switch has it."""
+    switch, given = SWITCHES[kind], tuning.given
+    if switch.name in given and given[switch.name] == switch.off:
+        return None
+    changes = _set(tuning, kind)
+    if changes and former is None and not given.keys() & {switch.name, switch.also}:
+        first = next(name for name, (owner, _) in places().items() if owner is kind and name in given)
+        raise UserError(f"{first} needs {switch.needed}.")
+    if switch.name in given:
+        changes[switch.field] = given[switch.name]
+    return kind.model_validate({**dict(former or ()), **changes}) if changes else former
+
+
+def _led(plan: Plan, tuning: Tuning) -> Guide | None:
+    """The video that the film follows, with the strengths that are set."""
+    strengths = _set(tuning, Guide)
+    if strengths and plan.guide is None:
+        raise UserError(f"{next(iter(strengths))}_strength is for a film that follows a video: give one with --guide.")
+    return plan.guide and plan.guide.model_copy(update=strengths)
 
 
 def _levels(sampling: Sampling, tuning: Tuning) -> tuple[Solver, Sigmas]:
@@ -162,76 +191,11 @@ def _phases(sampling: Sampling, tuning: Tuning) -> tuple[Phase, ...]:
     return tuple(phases)
 
 
-def _nag(sampling: Sampling, tuning: Tuning) -> NAG | None:
-    reach = {"tau": tuning.nag_tau, "alpha": tuning.nag_alpha, "scale": tuning.nag_scale}
-    given = {name: value for name, value in reach.items() if value is not None}
-    if tuning.nag_scale == 1:
-        return None
-    if given and not sampling.nag and tuning.nag_scale is None:
-        raise UserError(f"nag_{next(iter(given))} needs nag_scale, for example nag_scale=5.")
-    return NAG(**{**dict(sampling.nag or ()), **given}) if given else sampling.nag
-
-
-def _magcache(sampling: Sampling, tuning: Tuning, steps: int) -> MagCacheSettings | None:
-    given = {"speed": tuning.magcache, "start": tuning.magcache_start}
-    given = {name: value for name, value in given.items() if value is not None}
-    if tuning.magcache == 1:
-        return None
-    if given and not sampling.magcache and tuning.magcache is None:
-        raise UserError("magcache_start needs magcache, for example magcache=1.75.")
-    cache = MagCacheSettings(**{**dict(sampling.magcache or ()), **given}) if given else sampling.magcache
-    if cache and steps > MAGCACHE_STEPS:
-        raise UserError(f"MagCache is for at most {MAGCACHE_STEPS} steps, not {steps}.")
-    return cache
-
-
-def _refiner(sampling: Sampling, tuning: Tuning) -> Refiner | None:
-    given: dict[str, object] = {
-        "norm": tuning.refiner_norm,
-        "steps": tuning.refiner_plan,
-        "uncertainty": tuning.refiner_uncertainty,
-        "certain": tuning.refiner_certain,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if tuning.refiner_norm == 0:
-        return None
-    if given.keys() & {"uncertainty", "certain"} == given.keys() and given and not sampling.refiner:
-        raise UserError(f"refiner_{next(iter(given))} needs the self-refiner: set refiner_norm=1.")
-    return Refiner.model_validate({**dict(sampling.refiner or ()), **given}) if given else sampling.refiner
-
-
-def _skip_layers(sampling: Sampling, tuning: Tuning, model: str) -> SkipLayers | None:
-    given: dict[str, object] = {
-        "blocks": tuning.skip_layers,
-        "start": tuning.skip_layers_start,
-        "stop": tuning.skip_layers_stop,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if tuning.skip_layers == ():
-        return None
-    if given and not sampling.skip_layers and tuning.skip_layers is None:
-        raise UserError(f"skip_layers_{next(iter(given))} needs skip_layers, for example skip_layers=9.")
-    missing = [block for block in tuning.skip_layers or () if block >= BLOCKS[model]]
-    if missing:
-        raise UserError(f"This model has the blocks 0 to {BLOCKS[model] - 1}: there is no block {missing[0]} to skip.")
-    return SkipLayers.model_validate({**dict(sampling.skip_layers or ()), **given}) if given else sampling.skip_layers
-
-
-def _finish(plan: Plan, tuning: Tuning) -> Finish:
-    given = {field: getattr(tuning, name) for name, field in _FINISH.items()}
-    return plan.finish.model_copy(update={field: value for field, value in given.items() if value is not None})
-
-
 def _away_from(window: Window, negative: str) -> Window:
     """With other words in the negative prompt; what a person does not want to see stays behind them."""
     stock = negative_prompt()
     avoided = window.negative.removeprefix(stock) if window.negative.startswith(stock) else ""
     return window.model_copy(update={"negative": negative + avoided})
-
-
-def _require_negative(sampling: Sampling, name: str) -> None:
-    if sampling.nag is None:
-        _require_guidance(sampling, name, " or nag_scale")
 
 
 def _require_guidance(sampling: Sampling, name: str, also: str = "") -> None:
