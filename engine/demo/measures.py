@@ -55,11 +55,24 @@ def movement(first: Tensor, second: Tensor) -> Tensor:
     return found if found.isfinite().all() and found.abs().max() < max(height, width) else torch.zeros(3)
 
 
+def contrast(pixels: Tensor) -> Tensor:
+    """Luminance less that of the surroundings, so that a change of light is no movement. [3, F, H, W] -> [F, H, W]"""
+    grey = luminance(pixels)
+    return grey - F.avg_pool2d(grey[:, None], 31, 1, 15)[:, 0]
+
+
+def flow(pixels: Tensor) -> float:
+    """How fast a clip moves: mean length of the movement in each quarter of the picture, in pixels a second."""
+    grey = contrast(pixels)
+    quarters = [part for half in grey.chunk(2, dim=1) for part in half.chunk(2, dim=2)]
+    starts = range(0, len(grey) - GAP, GAP)
+    moved = [movement(part[i], part[i + GAP])[:2].norm() for part in quarters for i in starts]
+    return float(torch.stack(moved).mean()) / GAP * FPS
+
+
 def camera_path(pixels: Tensor) -> Tensor:
     """Movement of the whole clip, as `movement` counts it. [3]"""
-    grey = luminance(pixels)
-    # local contrast, so that a change of light is no movement
-    grey = grey - F.avg_pool2d(grey[:, None], 31, 1, 15)[:, 0]
+    grey = contrast(pixels)
     return torch.stack([movement(grey[i], grey[i + GAP]) for i in range(0, len(grey) - GAP, GAP)]).sum(0)
 
 
