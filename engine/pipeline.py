@@ -191,7 +191,8 @@ def handed_on(filmed: Filmed, before: Handover, number: int) -> Handover:
         repeated = filmed.frames[DROPPED_FRAMES - len(before.shown) : DROPPED_FRAMES]
         seam = seam_between(before.shown, repeated)
     told = measured(number, shown, seam, before.measured)
-    return Handover(before.anchor, filmed.tail, shown[-OVERLAP_FRAMES:], (*before.measured, told))
+    last = shown[-OVERLAP_FRAMES:].copy()  # a view would hold the whole window
+    return Handover(before.anchor, filmed.tail, last, (*before.measured, told))
 
 
 @dataclass(frozen=True)
