@@ -17,7 +17,7 @@ from engine.checkpoints.find import OPTIONAL, Part, find_models
 from engine.device import choose_device, choose_dtype
 from engine.hub import Download, get
 from engine.library import examine
-from engine.models import ModelShelf
+from engine.models import ModelShelf, expert_sizes
 from engine.settings import EngineSettings
 from engine.worker import Worker
 from storage.database import Database
@@ -104,9 +104,8 @@ def models(settings: EngineSettings) -> dict[str, dict[str, str] | list[str]]:
 
 def loras(settings: EngineSettings) -> dict[str, dict[str, object]]:
     """The LoRAs of the library by name: which models each fits, and what becomes of its keys."""
-    device = choose_device(settings)
-    sizes = ModelShelf(settings, device, choose_dtype(settings, device)).sizes()
-    return {name: asdict(fit) for name, fit in examine(LoraLibrary(settings.lora_dir), sizes).items()}
+    fits = examine(LoraLibrary(settings.lora_dir), expert_sizes(settings.models_dir))
+    return {name: asdict(fit) for name, fit in fits.items()}
 
 
 def download(settings: EngineSettings, name: str) -> None:

@@ -111,13 +111,6 @@ class ModelShelf:
         self._found = find_models(self._models_dir, distilled_experts=name == ENHANCED)
         return self._found
 
-    def sizes(self) -> dict[str, DiTConfig]:
-        """Sizes of the experts of every model that a LoRA may be for, be it installed or not."""
-        folders = [DEMO, *(config.parent for config in sorted(self._models_dir.glob("*/config.json")))]
-        named = {folder.name if folder != DEMO else "demo": folder for folder in folders}
-        own = {name: DiTConfig(**_config(folder)["dit"]) for name, folder in named.items() if not _fault(folder)}
-        return {SVI2PRO: DiTConfig(), **own}
-
     def find(self, name: str) -> Parts:
         """Where a model lies; a folder of its name in the models folder comes before the demo that ships."""
         folders = [self._models_dir / name, *([DEMO] if name == "demo" else [])]
@@ -212,6 +205,15 @@ class ModelShelf:
         return self._settings.models_dir
 
 
+def expert_sizes(models_dir: Path) -> dict[str, DiTConfig]:
+    """Sizes of the experts of every model that a LoRA may be for, be it installed or not."""
+    folders = {"demo": DEMO} | {
+        config.parent.name: config.parent for config in sorted(models_dir.glob("*/config.json"))
+    }
+    own = {name: DiTConfig(**_config(folder)["dit"]) for name, folder in folders.items() if _is_whole(folder)}
+    return {SVI2PRO: DiTConfig(), **own}
+
+
 def load_network(network: type[Network], config: DiTConfig | VAEConfig, file: Path) -> Network:
     """A network with the weights of one safetensors file, in float32: every tensor of both must match."""
     with torch.device("meta"):
@@ -233,10 +235,8 @@ def _readable(name: str) -> Iterator[None]:
         raise UserError(f"The files of the model {name} cannot be read: {reason}.") from error
 
 
-def _fault(folder: Path) -> str:
-    """What is wrong with a model that has a config.json; nothing where it is whole."""
-    state = _state(folder)
-    return "" if state == " (untrained)" else state
+def _is_whole(folder: Path) -> bool:
+    return _state(folder) in ("", " (untrained)")
 
 
 def _state(folder: Path) -> str:

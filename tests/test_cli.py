@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from filming import draw, film_plan, window
 from PIL import Image
 from safetensors.torch import save_file
 
-from bot.cli import main
+from bot.cli import display, main
 from storage.database import Database
 from storage.footage import read_frames
 from storage.jobs import Jobs
+from storage.loras import LoraLibrary
 from storage.media import Media
 from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage, Tuning
 from storage.takes import Takes
@@ -308,23 +310,23 @@ def test_a_plan_as_json_counts_in_window_seconds(longtake: Run):
 
 
 def test_the_lora_library_is_listed_with_what_each_fits_and_chosen_from(
-    longtake: Run, home: Path, environment: dict[str, str]
+    longtake: Run, home: Path, capsys: pytest.CaptureFixture[str]
 ):
-    library = home / "loras"
+    library = home / "loras"  # where the settings look by themselves
     library.mkdir()
-    environment["LONGTAKE_LORA_DIR"] = str(library)
     assert "is empty: put NAME.safetensors there" in longtake("loras").stdout
     save_file({"nothing.lora_A.weight": torch.zeros(1)}, library / "foreign.safetensors")
     (library / "noir.safetensors").write_text("no tensors")
     (library / "noir.json").write_text('{"title": "Film Noir", "triggers": ["noir style"], "strength": "0.8"}')
-    foreign, noir = made(longtake("loras", "--json"))["loras"]
+    listed = made(longtake("loras", "--json"))["loras"]
+    foreign, noir = listed
     assert (foreign["name"], foreign["fits"]) == ("foreign", [])
     assert "has 1 keys that this model does not know: nothing.lora_A.weight" in foreign["keys"]
     assert (noir["title"], noir["triggers"], noir["fits"]) == ("Film Noir", ["noir style"], [])
     assert "noir.safetensors is not a checkpoint" in noir["keys"]
-    listed = longtake("loras").stdout
-    assert "Film Noir" in listed
-    assert "NO MODEL" in listed
+    entries = LoraLibrary(library).entries()
+    display.loras(LoraLibrary(library), entries, {lora["name"]: lora for lora in listed})
+    assert re.search(r"^noir +Film Noir +NO MODEL +both +0\.8 +noir style", capsys.readouterr().out, re.MULTILINE)
     (window,) = made(longtake("plan", "a dog runs", "--lora", "film noir:0.5", "--json"))["windows"]
     assert window["prompt"].startswith("noir style. ")
     (library / "noir.json").write_text('{"weight": 1}')

@@ -9,13 +9,12 @@ import pytest
 import torch
 from directing import directed, filmed, picture, plan_of, request, take_of
 from directing import draft_of as drafted
-from filming import PHOTO, draw, film_plan, window
-from safetensors.torch import load_file, save_file
+from filming import film_plan, window
+from safetensors.torch import save_file
 from scripted_model import Script, served
 
 from engine.library import examine
-from engine.models import ModelShelf
-from engine.pipeline import render
+from engine.models import ModelShelf, expert_sizes
 from engine.settings import EngineSettings
 from planner.compiler import Facts, compile_plan, compile_prompt, reseed, retune, rewrite, styled
 from planner.director import Direction, Director
@@ -25,7 +24,7 @@ from planner.presets import LIGHTNING_4, QUALITY
 from planner.wishes import Filming
 from planner.writer import ModelDirector
 from storage.loras import LoraLibrary
-from storage.schema import Beat, IntentKind, Lora, Request, Storyboard, StoryboardWindow, UserError
+from storage.schema import Beat, Expert, IntentKind, Lora, Request, Storyboard, StoryboardWindow, UserError
 
 NOIR = {
     "title": "Film Noir",
@@ -307,8 +306,8 @@ def toy_loras(toy_models_dir: Path, shelf: ModelShelf, tmp_path: Path) -> LoraLi
     return LoraLibrary(folder)
 
 
-def test_which_model_a_lora_fits_is_told_from_its_header(toy_loras: LoraLibrary, shelf: ModelShelf) -> None:
-    fits = examine(toy_loras, shelf.sizes())
+def test_which_model_a_lora_fits_is_told_from_its_header(toy_loras: LoraLibrary, toy_models_dir: Path) -> None:
+    fits = examine(toy_loras, expert_sizes(toy_models_dir))
     assert fits["fitting"].fits == ("demo",)
     assert fits["fitting"].keys == "fitting.safetensors: 3 keys applied to 1 modules"
     assert fits["narrow"].fits == ()
@@ -319,28 +318,27 @@ def test_which_model_a_lora_fits_is_told_from_its_header(toy_loras: LoraLibrary,
     assert "text.safetensors is not a checkpoint" in fits["text"].keys
 
 
-def test_a_lora_of_the_library_changes_the_film_and_one_that_does_not_fit_is_a_sentence(
+def test_a_lora_of_the_library_changes_the_network_and_one_that_does_not_fit_is_a_sentence(
     toy_loras: LoraLibrary, toy_models_dir: Path, tmp_path: Path
 ) -> None:
     settings = EngineSettings(models_dir=toy_models_dir, data_dir=tmp_path, lora_dir=toy_loras.folder)
     shelf = ModelShelf(settings, torch.device("cpu"), torch.float32)
     plain = film_plan([window(1)])
 
-    def tail(name: str, loras: tuple[Lora, ...]) -> torch.Tensor:
-        plan = plain.model_copy(update={"loras": loras})
-        draw(tmp_path / name / "media" / PHOTO, seed=1)
-        return load_file(render(plan, shelf.load(plan), tmp_path / name).tail)["tail"]
+    def weight(loras: tuple[Lora, ...]) -> torch.Tensor:
+        experts = shelf.load(plain.model_copy(update={"loras": loras})).experts
+        return experts[Expert.HIGH_NOISE].get_parameter("blocks.0.self_attn.q.weight").detach()
 
-    usual, changed = tail("usual", ()), tail("changed", toy_loras.choose("fitting"))
-    assert not torch.allclose(usual, changed, atol=1e-4)
-    assert torch.equal(changed, tail("image-branch", toy_loras.choose("wan21")))
+    usual, changed = weight(()), weight(toy_loras.choose("fitting"))
+    torch.testing.assert_close(changed, usual + 0.25)
+    assert torch.equal(changed, weight(toy_loras.choose("wan21")))
     assert shelf.ledgers["wan21"].endswith("2 ignored (Wan2.1's image branch)")
     with pytest.raises(UserError, match=r"The LoRA narrow\.safetensors does not fit blocks\.0\.self_attn\.q\.weight"):
-        tail("narrow", toy_loras.choose("narrow"))
+        weight(toy_loras.choose("narrow"))
     planned = toy_loras.choose("fitting")
     shutil.copy(toy_loras.folder / "wan21.safetensors", toy_loras.folder / "fitting.safetensors")
     with pytest.raises(UserError, match="The LoRA fitting is another file than when this film was planned"):
-        tail("swapped", planned)
+        weight(planned)
 
 
 def test_a_prompt_without_loras_is_what_it_was() -> None:

@@ -139,8 +139,8 @@ def models(options: Options) -> int:
 def loras(options: Options) -> int:
     """List the LoRA library, and which models each LoRA fits."""
     library = LoraLibrary(settings().lora_dir)
-    examined = ask_engine("loras")
     entries = library.entries()
+    examined = ask_engine("loras") if entries else {}
     if options.json:
         told: list[JsonValue] = [
             {"name": lora.name, **lora.sheet.model_dump(mode="json"), "fault": lora.fault, **examined[lora.name]}
