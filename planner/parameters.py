@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
@@ -44,11 +45,13 @@ class Parameter:
         return f"{self.kind} {self.limits}".strip()
 
 
+@cache
 def parameters() -> tuple[Parameter, ...]:
     """Everything that may be set, in the order of the fields."""
     return tuple(_described(name, field) for name, field in Tuning.model_fields.items())
 
 
+@cache
 def places() -> dict[str, tuple[type[Value], str]]:
     """Where in a plan a parameter stands by itself, as a model's field."""
     return {each.name: each.term.of for each in parameters() if each.term.of}

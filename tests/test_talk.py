@@ -211,6 +211,21 @@ def test_settings_in_words_hold_for_a_draft_or_for_the_channel(studio: Studio, p
     assert all("The camera is steady" in window.scene for window in board(steady).windows)
 
 
+def test_numbers_in_words_or_by_name_hold_for_the_channel_the_draft_and_the_film(studio: Studio, photo: Path):
+    remembered = say(studio, "add film grain, 32 fps").lines
+    assert "Set: interpolation=2 grain=0.1." in remembered
+    assert any("interpolation=2 grain=0.1" in line for line in say(studio, "settings").lines)
+    drafted = say(studio, "a dog runs", photo, settings=("magcache=2 grain=0.3",)).draft
+    assert drafted is not None
+    plan = drafted.plan
+    assert (plan.finish.grain, plan.finish.interpolation, plan.sampling.magcache.speed) == (0.3, 2, 2)
+    changed = say(studio, "make it sunset, skip steps").draft
+    assert changed is not None
+    assert (changed.plan.finish.grain, changed.plan.sampling.magcache.speed) == (0.3, 1.75), "said last"
+    with pytest.raises(UserError, match="the nearest is shift"):
+        say(studio, "film it", settings=("shft=3",))
+
+
 def test_cancel_means_the_own_newest_job_or_the_named_one(studio: Studio, photo: Path) -> None:
     say(studio, "a dog runs, 5 s", photo)
     job = say(studio, "film it").job
