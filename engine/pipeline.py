@@ -121,8 +121,9 @@ def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
 def window_guide(plan: Plan, number: int, handover: Handover, folder: WorkFolder, models: Models) -> WindowGuide | None:
     """What the plan's guide shows in its window `number`, from 1; None without a guide, and behind its end.
 
-    A guide runs beside the whole film: a window's part begins where its first overlapping frame does. In a window that
-    continues something, latent frame 0 is the anchor there as everywhere, and belongs to no moment of the film.
+    A guide begins with the first window of a film and runs beside all of them, continued ones included: a window's part
+    begins with its first overlapping frame. In a window that continues something, latent frame 0 is the anchor there as
+    everywhere, and belongs to no moment of the film.
     """
     if plan.guide is None:
         return None

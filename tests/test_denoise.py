@@ -169,8 +169,10 @@ def test_within_a_step_the_same_question_has_the_same_answer(shelf: ModelShelf, 
             first, second = asked.velocity(latents, sigma), asked.velocity(latents, sigma)
             assert torch.equal(first, second)
             answers.append(first)
-    assert not answers[0].any()
-    assert len({float(answer.sum()) for answer in answers}) == 4
+        assert not answers[0].any()
+        assert len({float(answer.sum()) for answer in answers}) == 4
+        without_momentum = WindowVelocity(window(1), given, chosen, models, step=3)
+        assert not torch.equal(without_momentum.velocity(latents, sigma), answers[3])
 
 
 def test_a_refined_window_comes_from_its_seed_and_costs_its_repetitions(shelf: ModelShelf, latents_of: Denoise):

@@ -46,8 +46,10 @@ class Videos:
 
     def __init__(self, *videos: Tensor) -> None:
         self.videos = list(videos)
+        self.shown: list[Tensor] = []
 
     def __call__(self, latents: Tensor, sigma: Tensor) -> Tensor:
+        self.shown.append(latents)
         return (latents - self.videos.pop(0)) / float(sigma[0])
 
 
@@ -107,7 +109,6 @@ def test_with_one_video_in_the_world_it_is_found_all_the_same(solver):
 
 
 def test_where_predictions_agree_a_step_is_not_repeated_and_what_was_there_stays():
-    seen = Seen()
     plain = sample(Solver.EULER, Seen(), noise_of(0), GRID)
     video = noise_of(7)
     asked: list[float] = []
@@ -119,9 +120,11 @@ def test_where_predictions_agree_a_step_is_not_repeated_and_what_was_there_stays
     latents = walked(agreeing, refiner("1:10"))
     assert asked == [1.0, 0.9, 0.9, 0.7, 0.4], "the first repetition agreed"
     assert torch.equal(latents, sample(Solver.EULER, agreeing, noise_of(0), GRID))
-    walked(seen, refiner("1:10", uncertainty=0.0))
-    assert len(seen.asked) == 13
-    assert not torch.equal(walked(Seen(), refiner("1:10", uncertainty=0.0)), plain)
+    never = refiner("1:10", uncertainty=0.0)
+    asked.clear()
+    walked(agreeing, never)
+    assert len(asked) == 13, "nothing differs by less than 0"
+    assert not torch.equal(walked(Seen(), never), plain)
 
 
 @pytest.mark.parametrize(("norm", "certain"), [(1, False), (2, True)])
@@ -139,12 +142,14 @@ def test_uncertainty_is_a_norm_over_channels_divided_by_their_number(norm, certa
 
 def test_a_place_that_is_certain_keeps_what_it_had_while_others_go_on():
     """Three places: one agrees at once, one from the second time on, one never."""
-    videos = [torch.tensor(values).view(1, 1, 1, 1, 3) for values in ([5.0, 1, 1], [5.0, 2, 3], [9.0, 2, 6])]
-    ones = torch.ones_like(videos[0])
-    walk = refined(STEPS[Solver.EULER], refiner("0:3"), repeat(ones))(Videos(*videos), (0.5, 0.25), Walk(ones))
+    values = ([5.0, 1, 1], [5.0, 2, 3], [9.0, 2, 6], [9.0, 7, 8])
+    velocity = Videos(*(torch.tensor(value).view(1, 1, 1, 1, 3) for value in values))
+    ones = torch.ones(1, 1, 1, 1, 3)
+    walk = refined(STEPS[Solver.EULER], refiner("0:4"), repeat(ones))(velocity, (0.5, 0.25), Walk(ones))
     # From 0.5 to 0.25 Euler goes half way to the video; a repetition begins half way between the video before and 1.
-    first, second, third = (1 + 5) / 2, ((1 + 1) / 2 + 2) / 2, ((3 + 1) / 2 + 6) / 2
+    first, second, third = (1 + 5) / 2, ((1 + 1) / 2 + 2) / 2, ((6 + 1) / 2 + 8) / 2
     torch.testing.assert_close(walk.latents.flatten(), torch.tensor([first, second, third]))
+    assert velocity.shown[-1].flatten().tolist() == [(5 + 1) / 2, (2 + 1) / 2, (6 + 1) / 2]
 
 
 @pytest.mark.parametrize(("share", "evaluations"), [(0.5, 4), (0.49, 2)])
