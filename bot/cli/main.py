@@ -45,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
     make = command("make", "film a story that starts from a picture")
     _story(make)
     _pictures(make)
-    _start(make)
+    make.add_argument("--black", action="store_true", help="start from black; it is picture 1")
+    _anchors(make)
+    _guide(make)
     _numbers(make)
     _loras(make)
     _timing(make)
@@ -60,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     _story(further)
     _pictures(further)
     _anchors(further)
+    _guide(further)
     _numbers(further)
     _loras(further)
     _timing(further)
@@ -161,10 +164,10 @@ def _settings(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _start(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--black", action="store_true", help="start from black; it is picture 1")
-    _anchors(command)
-    command.add_argument("--guide", type=Path, metavar="FILE", help="a video that the film follows")
+def _guide(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--guide", type=Path, metavar="FILE", help="a video that the film follows, from its first window on"
+    )
     command.add_argument("--guide-mask", type=Path, metavar="FILE", help="white where it may leave that")
 
 
