@@ -264,17 +264,9 @@ def _kind(annotation: Any) -> str:
     if get_origin(kind) is Literal or kind is GuidanceRule:
         choices = [str(choice) for choice in (get_args(kind) or tuple(GuidanceRule))]
         return f"{', '.join(choices[:-1])} or {choices[-1]}"
-    names = {int: "a whole number", float: "a number"}
-    if kind in names:
-        return names[kind]
-    inner = str(kind)
-    return (
-        "a plan of steps as 1-5:3,6-13:1"
-        if RefinedSteps.__name__ in inner
-        else "numbers with commas"
-        if "tuple" in inner
-        else "words"
-    )
+    if get_origin(kind) is tuple:
+        return "a plan of steps as 1-5:3,6-13:1" if get_args(kind)[0] is RefinedSteps else "numbers with commas"
+    return {int: "a whole number", float: "a number", str: "words"}[kind]
 
 
 def _default(term: Term) -> str:
