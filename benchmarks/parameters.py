@@ -204,7 +204,7 @@ def report(tables: dict[str, str], options: argparse.Namespace) -> str:
     command = f"--parts {' '.join(options.parts)} --pictures {options.pictures} --size {options.size}"
     head = (
         f"# What parameters do, {datetime.now(UTC).date()}\n\nThe demonstration model at {options.size}, one window of "
-        f"81 frames a shot, {options.pictures} photographs; {device_name(CPU)}, {CORES} cores beside other programs, "
+        f"81 frames a shot, photographs: {options.pictures}; {device_name(CPU)}, {CORES} cores beside other programs, "
         f"torch {torch.__version__}. Commit {commit()}.\n\n    python benchmarks/parameters.py {command}\n"
     )
     return "\n".join([head, *(f"## {PARTS[name].__doc__}\n\n{text}\n" for name, text in tables.items())])

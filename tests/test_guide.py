@@ -19,7 +19,7 @@ from engine.pixels import frames_to_pixels
 from engine.samplers import noised, sample
 from engine.segments import write_segment
 from storage.footage import read_frames, read_part
-from storage.schema import ContinueTake, Guide, MagCacheSettings, MediaId, Plan, Sampling, Solver
+from storage.schema import ContinueTake, Guide, MagCacheSettings, MediaId, Plan, Sampling, SkipLayers, Solver
 
 GRID = tuple(1 - step / 10 for step in range(11))
 SHAPE = (1, 2, 5, 2, 4)
@@ -186,6 +186,21 @@ def test_a_window_takes_the_steps_that_are_left_and_counts_on(models: Models, ha
     assert near.isfinite().all()
     assert (near - guide.video).norm() < (free - guide.video).norm()
     assert not torch.equal(short, free)
+
+
+def test_steps_keep_their_numbers_where_the_first_ones_are_left_out(models: Models, handover: Handover):
+    """Of ten steps 4 to 9 are taken: layers skipped before step 4 are never skipped, those from step 5 on are."""
+    phases = tuple(phase.model_copy(update={"guidance": 2.0}) for phase in film_plan([window(1)]).sampling.phases)
+    guide = WindowGuide(noise_of(3, (1, 16, 21, 4, 4)), None, 0.6, 0.0)
+
+    def latents(skipped: SkipLayers | None) -> Tensor:
+        sampling = Sampling(solver=Solver.EULER, sigmas=GRID, phases=phases, skip_layers=skipped)
+        with torch.inference_mode():
+            return denoise(window(1), handover, sampling, models, lambda _: None, guide=guide)
+
+    plain = latents(None)
+    assert torch.equal(latents(SkipLayers(blocks=(1,), start=0.0, stop=0.4)), plain)
+    assert not torch.equal(latents(SkipLayers(blocks=(1,), start=0.5, stop=1.0)), plain)
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
