@@ -25,7 +25,6 @@ from storage.disk import DiskFull, needs_room
 from storage.footage import VideoFacts, opened, probe, read_comment
 from storage.media import Media
 from storage.schema import Take
-from storage.timeline import FPS
 
 log = logging.getLogger(__name__)
 LEAST_BITS = 0.035  # a pixel; below it fewer pixels look better than coarser ones (docs/lab.md)
@@ -56,7 +55,7 @@ def target_of(facts: VideoFacts, most_bytes: float) -> Target | None:
     rate = AIM * 8 * most_bytes / facts.seconds
     if rate <= 0:
         return None
-    bits = rate / (facts.width * facts.height * FPS)
+    bits = rate / (facts.width * facts.height * facts.fps)
     scale = min(1.0, sqrt(bits / LEAST_BITS))
     width, height = (max(2, round(side * scale / 2) * 2) for side in (facts.width, facts.height))
     if min(width, height) < min(SHORTEST_SIDE, facts.width, facts.height):
@@ -68,7 +67,7 @@ def shrink(film: Path, most_bytes: int, out: Path) -> bool:
     """Encode a film anew so that it has at most `most_bytes`. Frames, time and plan stay. False: that cannot be."""
     facts, comment = probe(film), read_comment(film) or ""
     fixed, each = CONTAINER_BYTES
-    room: float = most_bytes - fixed - each * facts.frames - len(comment.encode())
+    room: float = most_bytes - fixed - each * facts.seconds * facts.fps - len(comment.encode())
     for _ in range(TRIES):
         target = target_of(facts, room)
         if target is None:
@@ -86,17 +85,18 @@ def shrink(film: Path, most_bytes: int, out: Path) -> bool:
 
 
 def _encode(film: Path, target: Target, x264: str, out: Path, comment: str) -> None:
-    """All frames of a film, 16 a second, as players want them."""
+    """All frames of a film, as players want them."""
     options = {"preset": "medium", "profile": "high", "x264-params": x264}
+    fps = round(probe(film).fps)
     with av.open(f"file:{out}", "w", format="mp4", options=MP4) as output:
         output.metadata["comment"] = comment
-        coded = output.add_stream("libx264", rate=FPS, options=options)
+        coded = output.add_stream("libx264", rate=fps, options=options)
         coded.width, coded.height, coded.pix_fmt = target.width, target.height, "yuv420p"
         coded.bit_rate = target.rate
-        coded.codec_context.time_base = Fraction(1, FPS)
+        coded.codec_context.time_base = Fraction(1, fps)
         for number, frame in enumerate(_decoded(film)):  # outside of it: an error of `output` is not the film's
             scaled = frame.reformat(width=target.width, height=target.height, format="yuv420p")
-            scaled.pts, scaled.time_base = number, Fraction(1, FPS)
+            scaled.pts, scaled.time_base = number, Fraction(1, fps)
             output.mux(coded.encode(scaled))
         output.mux(coded.encode())
 

@@ -6,7 +6,8 @@ A model is either a folder of its own,
     *.safetensors           the two experts, which may be one file, and the VAE
     text/                   the text encoder and its tokenizer
 
-or, for "svi2pro", whatever checkpoints lie in the models folder, in the formats and under the names that people have.
+or, for "svi2pro" and "svi2pro-enhanced", whatever checkpoints lie in the models folder, in the formats and under the
+names that people have.
 """
 
 import json
@@ -22,7 +23,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from engine.checkpoints.checkpoint import open_checkpoint
-from engine.checkpoints.find import Found, Part, find_models
+from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
 from engine.checkpoints.load import load_dit, load_text_weights, load_vae
 from engine.dit import DiT, DiTConfig
 from engine.memory import HOST, InTurn, Tier
@@ -30,16 +31,19 @@ from engine.settings import EngineSettings
 from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.text import TextEncoder, build_umt5
 from engine.vae import VAE, VAEConfig
-from storage.schema import Expert, Plan, UserError
+from storage.loras import LoraLibrary
+from storage.schema import Expert, Lora, Plan, UserError
 
 DEMO = Path(__file__).parent / "demo" / "weights"
 SVI2PRO = "svi2pro"
+ENHANCED = "svi2pro-enhanced"  # the same with experts that were distilled themselves
 UMT5_TOKENS = 512  # slots of the 14 B experts
 SET_LORAS = {  # names that plans use for LoRAs whose files are called this or that
     "svi-pro-high": Part.SVI_HIGH,
     "svi-pro-low": Part.SVI_LOW,
     "lightning-high": Part.LIGHTNING_HIGH,
     "lightning-low": Part.LIGHTNING_LOW,
+    "lightning-2025-high": Part.LIGHTNING_2025_HIGH,
 }
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -55,6 +59,7 @@ class Models:
     device: torch.device
     trained: bool
     latents_per_call: int  # of the VAE's decoder
+    finish_dir: Path  # where the networks of engine/finish lie
     step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
 
 
@@ -74,11 +79,12 @@ class ModelShelf:
 
     def __init__(self, settings: EngineSettings, device: torch.device, dtype: torch.dtype) -> None:
         self._settings = settings
-        self._device = device
+        self.device = device
         self._dtype = dtype
         self._loaded: tuple[tuple[str, Tier, Mapping[Expert, Recipe]], Models] | None = None
         self._found: Found | None = None
         self.tier = Tier.RESIDENT
+        self._library = LoraLibrary(settings.lora_dir)
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
     def load(self, plan: Plan) -> Models:
@@ -103,7 +109,7 @@ class ModelShelf:
         smaller = self.tier.smaller()
         if smaller is not None:
             self.tier, self._loaded = smaller, None
-            if self._device.type == "cuda":
+            if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         return smaller
 
@@ -113,11 +119,11 @@ class ModelShelf:
         if (DEMO / "config.json").is_file():
             folders.setdefault("demo", DEMO)
         names = [name + _state(folder) for name, folder in folders.items()]
-        return [*names, *([] if self.found().missing else [SVI2PRO])]
+        return [*names, *(name for name in (SVI2PRO, ENHANCED) if not self.found(name).missing)]
 
-    def found(self) -> Found:
-        """What of the 14 B model lies in the models folder."""
-        self._found = find_models(self._models_dir)
+    def found(self, name: str = SVI2PRO) -> Found:
+        """What of the 14 B model lies in the models folder, or of the enhanced one."""
+        self._found = find_models(self._models_dir, distilled_experts=name == ENHANCED)
         return self._found
 
     def find(self, name: str) -> Parts:
@@ -126,26 +132,23 @@ class ModelShelf:
         for folder in folders:
             if (folder / "config.json").is_file():
                 return self._in_folder(folder)
-        if name != SVI2PRO:
+        if name not in (SVI2PRO, ENHANCED):
             raise UserError(f"The model {name} is not installed: there is no {folders[0] / 'config.json'}.")
-        found = self.found()
+        found = self.found(name)
         if found.missing:
             missing = "; ".join(found.missing)
             raise UserError(f"The model {name} is not complete. Missing in {self._models_dir}: {missing}.")
         return self._as_found(found)
 
-    def find_lora(self, name: str) -> Path:
-        """The file of a LoRA: one of the set by its role, any other by its name without suffix."""
-        if name in SET_LORAS:
-            return (self._found or self.found()).path(SET_LORAS[name])
-        file = self._settings.lora_dir / f"{name}.safetensors"
-        if not file.is_file():
-            raise UserError(f"There is no LoRA {name}: put {file.name} into {self._settings.lora_dir}.")
-        return file
+    def find_lora(self, lora: Lora) -> Path:
+        """The file of a LoRA: of the set by its role, of the library by its name, if it is the one that was planned."""
+        if lora.name in SET_LORAS and not lora.sha256:
+            return (self._found or self.found()).path(SET_LORAS[lora.name])
+        return self._library.file_of(lora)
 
     def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
         resident = self.tier is Tier.RESIDENT
-        texts_on = self._device if resident else HOST
+        texts_on = self.device if resident else HOST
         vae, text = kept or (parts.load_vae(), parts.load_text(texts_on))
         networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
         for expert, file in parts.expert_files.items():
@@ -160,21 +163,27 @@ class ModelShelf:
         chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
         experts = {expert: network for expert, (network, _) in chosen.items()}
         return Models(
-            experts=experts if resident else InTurn(experts, self._device),
+            experts=experts if resident else InTurn(experts, self.device),
             vae=vae,
             text=text,
-            device=self._device,
+            device=self.device,
             trained=parts.trained,
+            finish_dir=self.finish_dir,
             latents_per_call=self._latents_per_call,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
         )
+
+    @property
+    def finish_dir(self) -> Path:
+        """Where networks that finish a film are looked for."""
+        return self._models_dir / FINISH_DIR
 
     @property
     def _latents_per_call(self) -> int:
         """More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache."""
         if self.tier is not Tier.RESIDENT:
             return 1
-        return 2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else 4
+        return 2 if (self.device.type, self._dtype) == ("cpu", torch.bfloat16) else 4
 
     def _in_folder(self, folder: Path) -> Parts:
         """A model with a config.json."""
@@ -185,11 +194,11 @@ class ModelShelf:
         }
 
         def load_expert(file: Path) -> DiT:
-            return load_network(DiT, sizes, file).to_precision(self._dtype).to(self._device)
+            return load_network(DiT, sizes, file).to_precision(self._dtype).to(self.device)
 
         def load_vae_here() -> VAE:
             vae = load_network(VAE, VAEConfig(**vae_config), folder / config["vae_file"])
-            return vae.to(self._device, self._dtype).channels_last()
+            return vae.to(self.device, self._dtype).channels_last()
 
         return Parts(
             expert_files={Expert(name): folder / file for name, file in config["experts"].items()},
@@ -219,8 +228,8 @@ class ModelShelf:
                 Expert.HIGH_NOISE: found.path(Part.HIGH_NOISE),
                 Expert.LOW_NOISE: found.path(Part.LOW_NOISE),
             },
-            load_expert=lambda file: load_dit(file, self._device, self._dtype),
-            load_vae=lambda: load_vae(found.path(Part.VAE), self._device, self._dtype).channels_last(),
+            load_expert=lambda file: load_dit(file, self.device, self._dtype),
+            load_vae=lambda: load_vae(found.path(Part.VAE), self.device, self._dtype).channels_last(),
             load_text=load_text,
             trained=True,
         )
@@ -228,6 +237,15 @@ class ModelShelf:
     @property
     def _models_dir(self) -> Path:
         return self._settings.models_dir
+
+
+def expert_sizes(models_dir: Path) -> dict[str, DiTConfig]:
+    """Sizes of the experts of every model that a LoRA may be for, be it installed or not."""
+    folders = {"demo": DEMO} | {
+        config.parent.name: config.parent for config in sorted(models_dir.glob("*/config.json"))
+    }
+    own = {name: DiTConfig(**_config(folder)["dit"]) for name, folder in folders.items() if _is_whole(folder)}
+    return {SVI2PRO: DiTConfig(), **own}
 
 
 def load_network(network: type[Network], config: DiTConfig | VAEConfig, file: Path) -> Network:
@@ -249,6 +267,10 @@ def _readable(name: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"The files of the model {name} cannot be read: {reason}.") from error
+
+
+def _is_whole(folder: Path) -> bool:
+    return _state(folder) in ("", " (untrained)")
 
 
 def _state(folder: Path) -> str:

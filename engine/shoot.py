@@ -77,7 +77,8 @@ class Shoot:
             return None
         self._open()
         self._lay_out(self.job.plan, self.folder)
-        rendering = gather(self.job.plan, self.folder)
+        shelf = self.kit.shelf
+        rendering = gather(self.job.plan, self.folder, shelf.finish_dir, shelf.device)
         if rendering is None:
             return None
         film = self._kept(rendering, filming_seconds(self.kit.jobs.events(self.job.id)))
@@ -107,6 +108,7 @@ class Shoot:
             frames=rendering.frames,
             render_seconds=seconds,
             trained=self.kit.shelf.find(plan.model).trained,
+            measured=rendering.measured,
             short_of_memory=(plan.model, plan.size) in self.kit.crowded,
         )
 

@@ -1,4 +1,4 @@
-"""The one setting that every process shares: where things are kept."""
+"""The settings that every process shares: where things are kept."""
 
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -20,6 +20,7 @@ class StorageSettings(BaseSettings):
     data_dir: Path = Path("data")
     disk_margin_gb: Annotated[float, Field(ge=0)] = 1.0  # of the disk stay free: with less, no film is begun
     media_gb: Annotated[float, Field(ge=0)] = 0.0  # that the media store may have; 0: as much as there is
+    lora_dir: Path = Path("loras")  # a face lists the library, the engine reads it
 
     @property
     def database(self) -> Path:

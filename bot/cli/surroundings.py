@@ -1,4 +1,4 @@
-"""What a command finds where it is run: the settings of its folder, and the engine."""
+"""What the engine says to a command."""
 
 import json
 import subprocess
@@ -6,8 +6,6 @@ import sys
 from typing import Any
 
 from bot.crew import WorkerFailed
-from bot.settings import BotSettings
-from storage.settings import read_settings
 
 
 def ask_engine(question: str) -> dict[str, Any]:
@@ -18,8 +16,3 @@ def ask_engine(question: str) -> dict[str, Any]:
         raise WorkerFailed(f"The engine does not start: {last_line}")
     said: dict[str, Any] = json.loads(asked.stdout)
     return said
-
-
-def settings() -> BotSettings:
-    """The settings of this folder."""
-    return read_settings(BotSettings)

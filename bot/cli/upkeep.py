@@ -6,7 +6,8 @@ from importlib.metadata import version
 
 from bot.cli import display
 from bot.cli.exits import EXIT_FAILED, answer, say
-from bot.cli.surroundings import ask_engine, settings
+from bot.cli.filming import settings
+from bot.cli.surroundings import ask_engine
 from bot.discord.settings import DiscordSettings
 from bot.discord.token import state_of
 from bot.doctor import findings
