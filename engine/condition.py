@@ -16,7 +16,8 @@ from torch import Tensor
 
 from storage import timeline
 
-MASK_CHANNELS = 4  # one for each pixel frame that a latent frame stands for
+FRAMES_PER_LATENT = 4  # pixel frames that every latent frame but the first stands for
+MASK_CHANNELS = FRAMES_PER_LATENT  # one for each of them
 WINDOW_LATENT_FRAMES = timeline.latent_frames(timeline.WINDOW_FRAMES)
 MOVED_FROM = {False: 1, True: 4}  # first latent frame that motion amplitude moves; True for a window with a tail
 FARTHEST = 6.0  # that it moves a latent from zero
@@ -69,6 +70,14 @@ def network_input(noisy: Tensor, condition: Tensor) -> Tensor:
 def tail_of(latents: Tensor) -> Tensor:
     """The last latent frame, handed raw to the next window. [B, 16, T, h, w] -> [B, 16, 1, h, w]"""
     return latents[:, :, -1:]
+
+
+def without_end(latents: Tensor, frames: int) -> Tensor:
+    """A window without its last `frames` pixel frames, a multiple of 4. [B, 16, T, h, w] -> [B, 16, fewer, h, w]
+
+    Decoding goes forward in time, so what is left decodes as it would with its end; its last latent frame is the tail.
+    """
+    return latents[:, :, : latents.shape[2] - frames // FRAMES_PER_LATENT]
 
 
 def with_tail(latents: Tensor, tail: Tensor | None) -> Tensor:

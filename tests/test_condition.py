@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, tail_of, window_noise, window_noises, with_motion, with_tail
+from engine.condition import (
+    condition,
+    network_input,
+    tail_of,
+    window_noise,
+    window_noises,
+    with_motion,
+    with_tail,
+    without_end,
+)
 
 BATCH, HEIGHT, WIDTH = 2, 3, 5
 
@@ -66,6 +75,14 @@ def test_the_tail_of_a_window_stands_raw_in_the_next_one():
     latents = window_noise(4, (BATCH, 16, 21, HEIGHT, WIDTH))
     handed = condition(ANCHOR, tail_of(latents))[:, 4:, 1]
     assert torch.equal(handed, latents[:, :, 20])
+
+
+@pytest.mark.parametrize("frames", [0, 4, 20])
+def test_without_its_end_a_window_hands_on_what_ends_so_many_frames_before(frames):
+    latents = torch.arange(21.0).view(1, 1, 21, 1, 1).expand(1, 16, 21, 2, 2)
+    kept = without_end(latents, frames)
+    assert torch.equal(kept, latents[:, :, : 21 - frames // 4])
+    assert torch.equal(tail_of(kept), latents[:, :, 20 - frames // 4 : 21 - frames // 4])
 
 
 def test_a_window_is_decoded_from_the_tail_that_it_was_handed():

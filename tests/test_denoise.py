@@ -232,7 +232,7 @@ def test_a_lora_that_varies_by_step_runs_beside_the_network_to_the_same_result(l
 
 def test_a_strength_by_phase_reaches_its_expert_alone(latents_of: Denoise, lora: str):
     recipes = {expert: recipe_for(expert, with_strength(lora, "1;0"), sampling()) for expert in Expert}
-    assert recipes[HIGH].merged == ((lora, 1.0),)
+    assert recipes[HIGH].merged == ((Lora(name=lora), 1.0),)
     assert recipes[LOW].merged == ()
     low_only = sampling(phases=(Phase(expert=LOW, above=0.0),))
     assert torch.equal(latents_of(low_only, with_strength(lora, "0")), latents_of(low_only))

@@ -129,6 +129,28 @@ def test_with_everything_on_two_windows_are_one_and_a_continuation_bit_for_bit(f
     assert np.array_equal(frames_of(further), frames_of(at_once))
 
 
+def discarding(plan: Plan, frames: int) -> Plan:
+    return plan.model_copy(update={"discard_frames": frames})
+
+
+def test_what_a_window_discards_is_neither_shown_nor_gone_on_from(film: Film):
+    plan = film_plan([window(1)])
+    whole, short = film("whole", plan), film("short", discarding(plan, 4))
+    assert (whole.frames, short.frames) == (81, 77)
+    assert np.array_equal(frames_of(short), frames_of(whole)[:77])
+    assert not torch.equal(load_file(short.tail)["tail"], load_file(whole.tail)["tail"])
+
+
+def test_three_windows_are_two_and_a_continuation_also_where_ends_are_discarded(film: Film):
+    at_once = film("at-once", discarding(film_plan([window(1), window(2), window(3)]), 20))
+    head = film("head", discarding(film_plan([window(1), window(2)]), 20))
+    source, media = continued(head, windows=2)
+    further = film("further", discarding(film_plan([window(3)], source), 20), media)
+    assert further.frames == at_once.frames == film_frames(3, 20)
+    assert torch.equal(load_file(further.tail)["tail"], load_file(at_once.tail)["tail"])
+    assert np.array_equal(frames_of(further), frames_of(at_once))
+
+
 def test_an_anchor_stays_until_another_one_is_named_also_over_a_continuation(film: Film):
     at_once = film("at-once", film_plan([window(1), window(2, OTHER_PHOTO), window(3)]))
     named = film("named", film_plan([window(1), window(2, OTHER_PHOTO), window(3, OTHER_PHOTO)]))

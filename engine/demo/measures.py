@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.colours import to_lab
 from engine.demo.film import PAN, TILT, ZOOM_IN, ZOOM_OUT
 from engine.demo.stage import FPS, HEIGHT, WIDTH
 
@@ -160,11 +161,7 @@ def onset(effect: str, pixels: Tensor, ramp_seconds: float) -> float:
 
 def lab(pixels: Tensor) -> Tensor:
     """Mean CIE Lab colour of a clip, D65. [3]"""
-    linear = torch.where(pixels > 0.04045, ((pixels + 0.055) / 1.055) ** 2.4, pixels / 12.92)
-    matrix = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = torch.einsum("ij,jfhw->ifhw", matrix, linear) / torch.tensor([0.9505, 1.0, 1.089])[:, None, None, None]
-    f = torch.where(xyz > 0.008856, xyz.clamp_min(1e-9) ** (1 / 3), 7.787 * xyz + 16 / 116)
-    return torch.stack([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])]).mean((1, 2, 3))
+    return to_lab(pixels).mean((1, 2, 3))
 
 
 def sharpness(pixels: Tensor) -> float:

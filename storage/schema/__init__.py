@@ -6,20 +6,21 @@ same video. Identities, states and times belong to Job and Take.
 
 from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
+from storage.schema.lora import Lora, LoraSheet
+from storage.schema.measured import Measured, Seam
 from storage.schema.plan import (
     BeatSpan,
     ContinueTake,
     ContinueVideo,
     Finish,
     Guide,
-    Lora,
     Plan,
     Source,
     StartImage,
     Timing,
     Window,
 )
-from storage.schema.request import Clip, Image, Intent, IntentKind, Request, Size, Wishes
+from storage.schema.request import Clip, Image, Intent, IntentKind, Request, Wishes
 from storage.schema.sampling import (
     MAGCACHE_STEPS,
     NAG,
@@ -34,12 +35,16 @@ from storage.schema.sampling import (
     Solver,
     parse_refiner_plan,
 )
+from storage.schema.size import Size
 from storage.schema.storyboard import Beat, Storyboard, StoryboardWindow
+from storage.schema.tuning import MOST_STEPS, NOISE_LEVELS, Term, Tuning
 from storage.schema.value import MediaId, Seed, UserError, Value
 
 __all__ = [
     "MAGCACHE_STEPS",
+    "MOST_STEPS",
     "NAG",
+    "NOISE_LEVELS",
     "Beat",
     "BeatSpan",
     "Card",
@@ -60,7 +65,9 @@ __all__ = [
     "JobEvent",
     "JobState",
     "Lora",
+    "LoraSheet",
     "MagCacheSettings",
+    "Measured",
     "MediaId",
     "Person",
     "Phase",
@@ -71,6 +78,7 @@ __all__ = [
     "Refiner",
     "Request",
     "Sampling",
+    "Seam",
     "Seed",
     "Size",
     "SkipLayers",
@@ -82,7 +90,9 @@ __all__ = [
     "StoryboardWindow",
     "Style",
     "Take",
+    "Term",
     "Timing",
+    "Tuning",
     "UserError",
     "Value",
     "Window",

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from storage.schema.request import Size
+from storage.schema.lora import Lora
 from storage.schema.sampling import Sampling
+from storage.schema.size import Size
 from storage.schema.storyboard import Storyboard
 from storage.schema.value import MediaId, Seed, Value
 from storage.timeline import DROPPED_FRAMES, FPS, film_frames
@@ -40,13 +41,6 @@ class ContinueVideo(Value):
 
 
 Source = Annotated[StartImage | ContinueTake | ContinueVideo, Field(discriminator="kind")]
-
-
-class Lora(Value):
-    """A LoRA by name. Its strength, as in engine/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[^/\\.][^/\\]*$")]
-    strength: Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")] = "1"
 
 
 class Timing(StrEnum):
@@ -96,17 +90,32 @@ class Guide(Value):
     masking: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
+NetworkName = Annotated[str, StringConstraints(pattern=r"^([^/\\.][^/\\]*)?$")]  # the stem of a file, or ""
+
+
 class Finish(Value):
-    """What is done to a film's frames behind the network, see engine/finish.py. The defaults do nothing."""
+    """What is done to a film's frames behind the network, see engine/finish. The defaults do nothing."""
 
     interpolation: Literal[1, 2, 4] = 1  # frames a second, times this
-    interpolator: str = ""  # a RIFE checkpoint by name; empty: FFmpeg's motion-compensated filter
-    upscaling: Annotated[float, Field(ge=1, le=4)] = 1.0
-    upscaler: str = ""  # a model by name; empty: Lanczos
+    interpolator: NetworkName = ""  # a RIFE checkpoint by name; empty: FFmpeg's motion-compensated filter
+    upscaling: Annotated[float, Field(ge=1, le=4)] = 1.0  # of width and height; both become multiples of 16
+    upscaler: NetworkName = ""  # a model by name; empty: Lanczos
     deblocking: Annotated[float, Field(ge=0, le=1)] = 0.0
     denoising: Annotated[float, Field(ge=0, le=1)] = 0.0
     grain: Annotated[float, Field(ge=0, le=1)] = 0.0
     grain_saturation: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @property
+    def fps(self) -> int:
+        """Frames a second of the finished film. Every other number of a film counts frames at 16 a second."""
+        return FPS * self.interpolation
+
+    def size_of(self, filmed: Size) -> Size:
+        """The finished size of what is filmed at a size."""
+        if self.upscaling == 1:
+            return filmed
+        width, height = (max(16, 16 * round(side * self.upscaling / 16)) for side in (filmed.width, filmed.height))
+        return Size(width=width, height=height)
 
 
 class Plan(Value):
@@ -141,10 +150,16 @@ class Plan(Value):
         return frozenset(source.union(media for media in named if media))
 
     @property
+    def chosen_loras(self) -> tuple[Lora, ...]:
+        """The LoRAs that somebody chose from the library; the others are the preset's."""
+        return tuple(lora for lora in self.loras if lora.sha256)
+
+    @property
     def new_seconds(self) -> float:
         """Seconds that filming this plan adds to what its source holds."""
         continues = not isinstance(self.source, StartImage)
-        return (film_frames(len(self.windows)) - (DROPPED_FRAMES if continues else 0)) / FPS
+        frames = film_frames(len(self.windows), self.discard_frames)
+        return (frames - (DROPPED_FRAMES if continues else 0)) / FPS
 
     @property
     def first_window(self) -> int:
