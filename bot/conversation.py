@@ -126,7 +126,7 @@ class Conversation:
         try:
             if wish.policy:
                 self._studio.quota.require(wish.requester, wish.policy, draft.plan.new_seconds)
-            self._studio.media.require(draft.plan.media)
+            self._studio.require_files(draft.plan)
         except UserError:
             desk.keep(draft)  # for when there is room
             raise

@@ -37,6 +37,7 @@ from storage.cards import Cards, Manners, Seen
 from storage.channels import Channels
 from storage.colours import main_colours
 from storage.database import Database
+from storage.eviction import Eviction
 from storage.forget import Forget, Spent
 from storage.jobs import Jobs
 from storage.loras import LoraLibrary
@@ -49,6 +50,7 @@ from storage.schema import (
     Intent,
     IntentKind,
     Job,
+    Plan,
     Request,
     Seed,
     Storyboard,
@@ -79,7 +81,7 @@ class Studio:
         planner = planner or PlannerSettings.model_construct()
         self.moderator: Moderator = moderator(planner.blocklist, planner.moderation, planner.restricted_words)
         self.model: LanguageModel | None = language_model(planner)
-        database = Database.open(settings.database)
+        self.database = database = Database.open(settings.database)
         self.jobs = Jobs(database)
         self.takes = Takes(database)
         self.media = Media(settings.media)
@@ -90,6 +92,7 @@ class Studio:
         self.manners = Manners(database)
         self.quota = Quota(self.jobs, self.takes, Spent(database))
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
+        self.eviction = Eviction(database, self.media, settings.media_gb)
         self.library = LoraLibrary(settings.lora_dir)
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
@@ -173,10 +176,11 @@ class Studio:
         return self.jobs.cancel(job)
 
     def tidy(self) -> None:
-        """Forget what is older than the owner wants it kept, and pictures that no request names any more."""
+        """Forget what is older than the owner wants it kept, pictures that no request names, and videos over budget."""
         if self.settings.retention_days:
             self.forget.older_than(self.settings.retention_days * 86400.0)
         self.forget.strays(STRAY_SECONDS)
+        self.eviction.evict()
 
     def take(self, wish: Wish) -> Take:
         """The take that a wish means."""
@@ -210,9 +214,16 @@ class Studio:
         self._require_length(plan.new_seconds)
         if wish.policy:
             self.quota.require(wish.requester, wish.policy, plan.new_seconds)
-        self.media.require(plan.media)
+        again = self.require_files(plan)
         draft = self.judged(wish, draft_of(replace(direction, plan=plan), request, context))
-        return Proposal(draft, self.errand(wish, draft), direction.notes)
+        return Proposal(draft, self.errand(wish, draft), (*again, *direction.notes))
+
+    def require_files(self, plan: Plan) -> tuple[str, ...]:
+        """UserError when a file that a plan needs is gone for good; a note when one is filmed again first."""
+        gone = {media: self.takes.by_video(media) for media in plan.media if not self.media.has(media)}
+        self.media.require(media for media, take in gone.items() if take is None)
+        told = "The video of take {} was removed to save room, so it is filmed again first."
+        return tuple(told.format(take.id) for take in gone.values() if take)
 
     def judged(self, wish: Wish, draft: Draft) -> Draft:
         """A draft that may be filmed where the wish was made, marked if it belongs into age-restricted channels."""

@@ -21,6 +21,7 @@ from engine.models import ModelShelf, expert_sizes
 from engine.settings import EngineSettings
 from engine.worker import Worker
 from storage.database import Database
+from storage.disk import DiskFull
 from storage.loras import LoraLibrary
 from storage.schema import UserError
 from storage.settings import read_settings
@@ -55,6 +56,9 @@ def main() -> int:
     except UserError as error:
         sys.stderr.write(f"longtake: {error}\n")
         return 2
+    except DiskFull as error:
+        sys.stderr.write(f"longtake: {error}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0

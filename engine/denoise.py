@@ -99,7 +99,7 @@ class WindowVelocity:
         def text(prompt: str) -> TextContext:
             key = phase.expert, prompt, strengths
             if key not in self.texts:
-                self.texts[key] = network.encode_text(self.models.text(prompt))
+                self.texts[key] = network.encode_text(self.models.text(prompt).to(self.given.device))
             return self.texts[key]
 
         def predict(

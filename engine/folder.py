@@ -7,16 +7,16 @@ window-003.safetensors  its handover; written last, so a window with a handover 
 film.mp4                the windows joined
 """
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from storage.disk import whole
 from storage.footage import Frames
 from storage.renders import segment_name
 from storage.schema import Measured, MediaId, Plan
@@ -54,15 +54,17 @@ class Handover:
         return replace(self, anchor=self.anchor.cpu(), tail=tail, eve=eve)
 
     def save(self, path: Path) -> None:
-        """Write the latents in float32, unbatched, and the rest as it is: the file is whole or not there."""
+        """Write the latents in float32, unbatched, and the rest as it is: the file is whole or not there.
+
+        DiskFull without room.
+        """
         assert self.tail is not None, "only a filmed window has a tail"
-        partial = path.with_suffix(f".partial-{os.getpid()}")
         latents = {"anchor": self.anchor, "tail": self.tail} | ({} if self.eve is None else {"eve": self.eve})
         tensors = {name: latent[0].float().cpu().contiguous() for name, latent in latents.items()}
         if self.shown is not None:
             tensors["shown"] = torch.tensor(self.shown)
-        save_file(tensors, partial, {"measured": MEASURED.dump_json(self.measured).decode()})
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_bytes(save(tensors, {"measured": MEASURED.dump_json(self.measured).decode()}))
 
 
 def belongs_to(root: Path, plan: Plan) -> bool:
@@ -81,9 +83,9 @@ class WorkFolder:
         if not belongs_to(root, plan):
             raise ValueError(f"{root} holds the windows of another plan")
         claim = root / "plan.json"
-        partial = claim.with_suffix(f".partial-{os.getpid()}")
-        partial.write_text(plan.model_dump_json())
-        partial.replace(claim)
+        if not claim.exists():
+            with whole(claim) as partial:
+                partial.write_text(plan.model_dump_json())
 
     @property
     def film(self) -> Path:
@@ -95,15 +97,9 @@ class WorkFolder:
         """The video that is continued, when it has to be encoded anew."""
         return self.root / "head.mp4"
 
-    @property
-    def segments(self) -> list[Path]:
-        """The frames of every window of the plan, in order."""
-        return [self.segment(number) for number in range(1, self.windows + 1)]
-
-    @property
-    def tail(self) -> Path:
-        """What the last window hands on."""
-        return self._handover(self.windows)
+    def tail(self, number: int) -> Path:
+        """What the finished window `number` hands on, as a file."""
+        return self._handover(number)
 
     def media(self, media: MediaId) -> Path:
         """A file that the plan names."""

@@ -26,6 +26,7 @@ from engine.checkpoints.checkpoint import open_checkpoint
 from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
 from engine.checkpoints.load import load_dit, load_text_weights, load_vae
 from engine.dit import DiT, DiTConfig
+from engine.memory import HOST, InTurn, Tier
 from engine.settings import EngineSettings
 from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.text import TextEncoder, build_umt5
@@ -69,7 +70,7 @@ class Parts:
     expert_files: Mapping[Expert, Path]
     load_expert: Callable[[Path], DiT]
     load_vae: Callable[[], VAE]
-    load_text: Callable[[], TextEncoder]
+    load_text: Callable[[torch.device], TextEncoder]
     trained: bool
 
 
@@ -78,25 +79,39 @@ class ModelShelf:
 
     def __init__(self, settings: EngineSettings, device: torch.device, dtype: torch.dtype) -> None:
         self._settings = settings
-        self._device = device
+        self.device = device
         self._dtype = dtype
-        self._loaded: tuple[tuple[str, Mapping[Expert, Recipe]], Models] | None = None
+        self._loaded: tuple[tuple[str, Tier, Mapping[Expert, Recipe]], Models] | None = None
         self._found: Found | None = None
+        self.tier = Tier.RESIDENT
         self._library = LoraLibrary(settings.lora_dir)
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
     def load(self, plan: Plan) -> Models:
         """The models that a plan asks for, its LoRAs included; UserError when something is not there."""
-        wanted = plan.model, {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
+        wanted = plan.model, self.tier, {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
         if self._loaded is None or self._loaded[0] != wanted:
             kept = None
-            if self._loaded and self._loaded[0][0] == plan.model:
+            if self._loaded and self._loaded[0][:2] == wanted[:2]:
                 kept = self._loaded[1].vae, self._loaded[1].text
             self._loaded = None  # the old experts go before the new ones come
             self._found = None  # looked up once for a load, not once for each of its LoRAs
             with _readable(plan.model):
-                self._loaded = wanted, self._read(self.find(plan.model), wanted[1], kept)
+                self._loaded = wanted, self._read(self.find(plan.model), wanted[2], kept)
         return self._loaded[1]
+
+    def shrink(self) -> Tier | None:
+        """Let go of the models in use; from now on they are loaded in the next smaller tier, which comes back.
+
+        None, and nothing changes, where there is none. It is for whoever caught torch.OutOfMemoryError and let go of
+        it: its traceback holds what did not fit.
+        """
+        smaller = self.tier.smaller()
+        if smaller is not None:
+            self.tier, self._loaded = smaller, None
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return smaller
 
     def installed(self) -> list[str]:
         """Names of the models that `load` finds, each with a word on whether it was trained."""
@@ -132,7 +147,9 @@ class ModelShelf:
         return self._library.file_of(lora)
 
     def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
-        vae, text = kept or (parts.load_vae(), parts.load_text())
+        resident = self.tier is Tier.RESIDENT
+        texts_on = self.device if resident else HOST
+        vae, text = kept or (parts.load_vae(), parts.load_text(texts_on))
         networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
         for expert, file in parts.expert_files.items():
             if (file, recipes[expert]) not in networks:
@@ -141,18 +158,32 @@ class ModelShelf:
                 networks[file, recipes[expert]] = network, apply_recipe(network, recipes[expert], reader)
                 if self._settings.precision.startswith("fp8"):  # after the LoRAs: what is rounded is their sum
                     network.to_fp8(attention=self._settings.precision == "fp8-attention")
+                if not resident:
+                    network.to(HOST)  # to make room for the other one
         chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
+        experts = {expert: network for expert, (network, _) in chosen.items()}
         return Models(
-            experts={expert: network for expert, (network, _) in chosen.items()},
+            experts=experts if resident else InTurn(experts, self.device),
             vae=vae,
             text=text,
-            device=self._device,
+            device=self.device,
             trained=parts.trained,
-            # More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache.
-            finish_dir=self._models_dir / FINISH_DIR,
-            latents_per_call=2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else 4,
+            finish_dir=self.finish_dir,
+            latents_per_call=self._latents_per_call,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
         )
+
+    @property
+    def finish_dir(self) -> Path:
+        """Where networks that finish a film are looked for."""
+        return self._models_dir / FINISH_DIR
+
+    @property
+    def _latents_per_call(self) -> int:
+        """More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache."""
+        if self.tier is not Tier.RESIDENT:
+            return 1
+        return 2 if (self.device.type, self._dtype) == ("cpu", torch.bfloat16) else 4
 
     def _in_folder(self, folder: Path) -> Parts:
         """A model with a config.json."""
@@ -163,18 +194,18 @@ class ModelShelf:
         }
 
         def load_expert(file: Path) -> DiT:
-            return load_network(DiT, sizes, file).to_precision(self._dtype).to(self._device)
+            return load_network(DiT, sizes, file).to_precision(self._dtype).to(self.device)
 
         def load_vae_here() -> VAE:
             vae = load_network(VAE, VAEConfig(**vae_config), folder / config["vae_file"])
-            return vae.to(self._device, self._dtype).channels_last()
+            return vae.to(self.device, self._dtype).channels_last()
 
         return Parts(
             expert_files={Expert(name): folder / file for name, file in config["experts"].items()},
             load_expert=load_expert,
             load_vae=load_vae_here,
-            load_text=lambda: TextEncoder.in_folder(
-                folder / config["text"], sizes.text_len, self._device, self._settings.embeddings
+            load_text=lambda device: TextEncoder.in_folder(
+                folder / config["text"], sizes.text_len, device, self._settings.embeddings
             ),
             trained=config["trained"],
         )
@@ -183,20 +214,23 @@ class ModelShelf:
         """The 14 B model from checkpoints of any format."""
         weights = found.path(Part.TEXT_ENCODER)
 
-        def load_umt5() -> nn.Module:
-            sizes = asdict(open_checkpoint(weights).config)
-            return build_umt5(sizes, load_text_weights(weights, self._device), str(weights))
+        def load_text(device: torch.device) -> TextEncoder:
+            def load_umt5() -> nn.Module:
+                sizes = asdict(open_checkpoint(weights).config)
+                return build_umt5(sizes, load_text_weights(weights, device), str(weights))
+
+            return TextEncoder(
+                found.path(Part.TOKENIZER), [weights], load_umt5, UMT5_TOKENS, device, self._settings.embeddings
+            )
 
         return Parts(
             expert_files={
                 Expert.HIGH_NOISE: found.path(Part.HIGH_NOISE),
                 Expert.LOW_NOISE: found.path(Part.LOW_NOISE),
             },
-            load_expert=lambda file: load_dit(file, self._device, self._dtype),
-            load_vae=lambda: load_vae(found.path(Part.VAE), self._device, self._dtype).channels_last(),
-            load_text=lambda: TextEncoder(
-                found.path(Part.TOKENIZER), [weights], load_umt5, UMT5_TOKENS, self._device, self._settings.embeddings
-            ),
+            load_expert=lambda file: load_dit(file, self.device, self._dtype),
+            load_vae=lambda: load_vae(found.path(Part.VAE), self.device, self._dtype).channels_last(),
+            load_text=load_text,
             trained=True,
         )
 

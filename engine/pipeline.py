@@ -42,6 +42,7 @@ class Rendering:
     video: Path
     tail: Path
     frames: int
+    windows: int  # of the plan
     measured: tuple[Measured, ...] = ()
 
 
@@ -75,9 +76,29 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
             handover = handed_on(filmed, handover, plan.source.head_windows + number)
             writer.write(number, finished, handover)
     report(Stage.JOINING, len(plan.windows), plan.sampling.steps)
-    parts = [*head(plan, folder, finisher), *folder.segments]
+    return joined(plan, folder, finisher)
+
+
+def gather(plan: Plan, out: Path, finish_dir: Path, device: torch.device) -> Rendering | None:
+    """What a render of `plan` that came to nothing has finished in the folder `out`; None if that is no window.
+
+    The first windows of a plan are a plan: their film, to the last bit.
+    """
+    folder = WorkFolder(out, plan)
+    if not folder.finished:
+        return None
+    return joined(plan.first(len(folder.finished)), folder, Finisher.of(plan, finish_dir, device))
+
+
+def joined(plan: Plan, folder: WorkFolder, finisher: Finisher) -> Rendering:
+    """The windows of `plan`, all of them finished, behind what they go on from."""
+    windows = len(plan.windows)
+    segments = [folder.segment(number) for number in range(1, windows + 1)]
+    parts = [*head(plan, folder, finisher), *segments]
     count = join(parts, folder.film, plan.model_dump_json(), finisher.fps)
-    return Rendering(folder.film, folder.tail, film_frames_in(count, plan.finish.interpolation), handover.measured)
+    frames = film_frames_in(count, plan.finish.interpolation)
+    measured = folder.handover(windows, torch.device("cpu")).measured
+    return Rendering(folder.film, folder.tail(windows), frames, windows, measured)
 
 
 def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:

@@ -7,9 +7,7 @@ whether it was filmed in one go or as a continuation.
 # F frames, H W height and width; frames are uint8 [F, H, W, 3] in RGB.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -24,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
+from storage.disk import whole
 from storage.footage import EXACT, Frames, kept_frames, opened, probe, read_frames
 from storage.schema import Size
 from storage.timeline import FPS, WINDOW_SECONDS, finished_frames
@@ -50,9 +49,9 @@ MP4 = {"movflags": "+faststart", "movie_timescale": "16384", "write_btrt": "0"}
 def write_segment(frames: Iterable[Frames], size: Size, path: Path, fps: int = FPS) -> int:
     """Encode chunks of frames [F, H, W, 3] to `path` while they come. -> number of frames
 
-    `path` appears whole or not at all. Memory does not grow with the length.
+    `path` appears whole or not at all; DiskFull without room. Memory does not grow with the length.
     """
-    with _whole(path) as partial, av.open(f"file:{partial}", "w", format="mp4", options=MP4) as output:
+    with whole(path) as partial, av.open(f"file:{partial}", "w", format="mp4", options=MP4) as output:
         return _encode(frames, size, fps, output)
 
 
@@ -74,12 +73,13 @@ def fitted(
 def join(parts: Sequence[Path], out: Path, comment: str, fps: int = FPS) -> int:
     """Copy the packets of `parts`, segments or films of segments, in a row. -> number of frames
 
-    Joins are plain cuts. `comment` goes into the file for `read_comment`. `out` appears whole or not at all.
+    Joins are plain cuts. `comment` goes into the file for `read_comment`. `out` appears whole or not at all; DiskFull
+    without room.
     """
     if not parts:
         raise ValueError("a film has at least one part")
     header = _header(parts[0])
-    with _whole(out) as partial, av.open(f"file:{partial}", "w", format="mp4", options=MP4) as output:
+    with whole(out) as partial, av.open(f"file:{partial}", "w", format="mp4", options=MP4) as output:
         output.metadata["comment"] = comment
         with opened(parts[0]) as (_, template):
             stream = output.add_stream_from_template(template)
@@ -89,19 +89,6 @@ def join(parts: Sequence[Path], out: Path, comment: str, fps: int = FPS) -> int:
                 raise ValueError(f"{part} is coded unlike {parts[0]}; see fitted()")
             frames += _copy(part, fps, frames, output, stream)
         return frames
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when all is written and on the disk."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _encode(frames: Iterable[Frames], size: Size, fps: int, output: OutputContainer) -> int:

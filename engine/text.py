@@ -7,7 +7,6 @@ tokenizer.json. Facts: Wan2.2, wan/modules/t5.py and tokenizers.py.
 import hashlib
 import html
 import json
-import os
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +17,11 @@ from typing import Any
 
 import ftfy
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from storage.disk import whole
 from storage.schema import UserError
 
 CPU = torch.device("cpu")
@@ -223,6 +223,5 @@ def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _save(embeddings: Tensor, path: Path) -> None:
     """Write a cache file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".partial-{os.getpid()}")
-    save_file({"embeddings": embeddings.cpu().contiguous()}, partial)
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_bytes(save({"embeddings": embeddings.cpu().contiguous()}))

@@ -17,7 +17,7 @@ from bot.discord.client import LongtakeClient
 from bot.discord.settings import DiscordSettings
 from bot.studio import Studio
 from engine.segments import write_segment
-from storage.schema import Film, Job, Progress, Stage, Storyboard, Take
+from storage.schema import Film, Job, MediaId, Progress, Stage, Storyboard, Take
 from storage.timeline import film_frames
 
 
@@ -62,16 +62,20 @@ class World:
     def finish(self, job: Job, seconds: float = 6.0) -> Take:
         """Leave a real, small video for a job."""
         frames = film_frames(len(job.plan.windows))
-        video = self.folder / f"job-{job.id}.mp4"
-        noise = np.random.default_rng(job.id).integers(0, 256, (frames, SIZE.height, SIZE.width, 3), dtype=np.uint8)
-        write_segment([noise], SIZE, video)
         film = Film(
-            video=self.studio.media.add_file(video),
+            video=self.finish_video(job, frames),
             tail=self.studio.media.add_bytes(b"tail %d" % job.id),
             frames=frames,
             render_seconds=seconds,
         )
         return self.studio.jobs.finish(job.id, job.attempts, film)
+
+    def finish_video(self, job: Job, frames: int) -> MediaId:
+        """A real, small video of a job."""
+        video = self.folder / f"job-{job.id}.mp4"
+        noise = np.random.default_rng(job.id).integers(0, 256, (frames, SIZE.height, SIZE.width, 3), dtype=np.uint8)
+        write_segment([noise], SIZE, video)
+        return self.studio.media.add_file(video)
 
     async def filmed(self) -> Take:
         """Film what waits, and let the bot hand it over."""

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filming import SIZE, film_plan, window
+from full_disk import LIMIT, Full
 
 from bot.shrink import Copies, shrink, target_of
 from engine.segments import join, write_segment
+from storage.disk import DiskFull
 from storage.footage import VideoFacts, probe, read_comment, read_frames
 from storage.media import Media
 from storage.schema import Errand, Film, Size, Take
@@ -64,6 +66,24 @@ def test_pixels_are_given_up_only_when_each_would_get_too_few_bits():
     assert sizes[3].width / sizes[3].height == pytest.approx(832 / 480, rel=0.02)
     assert sizes[4] is None
     assert all(target.width % 2 == target.height % 2 == 0 for target in sizes if target)
+
+
+@pytest.mark.asyncio
+async def test_without_room_for_a_copy_nothing_is_left_and_it_may_be_tried_again(tmp_path: Path):
+    media, full = Media(tmp_path / "media"), Full("limit", tmp_path)
+    film = media.add_file(noise(81, SIZE, tmp_path / "film.mp4"))
+    made = Film(video=film, tail=media.add_bytes(b"tail"), frames=81, render_seconds=1.0)
+    take = Take.model_construct(id=1, job=1, plan=film_plan([window(1)]), film=made, errand=None)
+    copies, most = Copies(media, tmp_path / "copies"), media.path(film).stat().st_size // 2
+    assert most > 2 * LIMIT
+    full.fill()
+    try:
+        with pytest.raises(DiskFull):
+            await copies.fitting(take, most)
+    finally:
+        full.make_room()
+    assert list((tmp_path / "copies").iterdir()) == []
+    assert await copies.fitting(take, most) is not None
 
 
 @pytest.mark.asyncio

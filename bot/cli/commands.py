@@ -2,15 +2,11 @@
 
 import argparse
 import asyncio
-import json
 import os
-import shutil
 import sqlite3
-import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
@@ -18,14 +14,17 @@ from bot.cli import display
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, answer, complain, say
 from bot.cli.filming import again, make, plan_with, proceed, settings, wish
 from bot.cli.parameters import list_parameters
+from bot.cli.surroundings import ask_engine
 from bot.cli.talk import converse
+from bot.cli.upkeep import back_up, check, doctor, pin
 from bot.crew import WorkerFailed
 from bot.discord.settings import DiscordSettings
-from bot.discord.token import application_of, state_of, token_of
+from bot.discord.token import application_of, token_of
 from bot.intake import named
 from bot.studio import Studio
 from planner.settings import PlannerSettings
 from prompts import negative_prompt
+from storage.disk import DiskFull
 from storage.footage import probe, read_comment
 from storage.loras import LoraLibrary
 from storage.schema import Measured, Plan, UserError
@@ -48,6 +47,8 @@ def run(options: Options) -> int:
         return complain(f"The database cannot be used: {error}.", EXIT_USER_ERROR)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except DiskFull as error:
+        return complain(str(error), EXIT_FAILED)
     except BrokenPipeError:  # who reads our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -151,34 +152,6 @@ def loras(options: Options) -> int:
     return 0
 
 
-def doctor(options: Options) -> int:
-    """Say what is here."""
-    chosen = settings()
-    planner = read_settings(PlannerSettings)
-    studio = Studio(chosen, planner)
-    engine = ask_engine("facts")
-    model = studio.preset.model
-    ready = bool({model, f"{model} (untrained)"} & set(engine["models"]))
-    facts = {
-        "longtake": version("longtake"),
-        "python": sys.version.split()[0],
-        "torch": engine["torch"],
-        "runs on": f"{engine['device']}, {engine['threads']} threads, {engine['precision']}",
-        "models": ", ".join(engine["models"]) or "none",
-        "preset": f"{chosen.preset}: model {model}, {'ready' if ready else 'NOT INSTALLED'}",
-        "planner": f"{planner.llm}" if studio.model else "rules",
-        "data": f"{chosen.data_dir.resolve()}, {shutil.disk_usage(chosen.data_dir).free / 2**30:.1f} GiB free",
-        "workers": ", ".join(studio.workers.alive()) or "none (one is started when a film is asked for)",
-        "queue": str(len(studio.jobs.queue())),
-        "discord": state_of(read_settings(DiscordSettings)),
-    }
-    if options.json:
-        answer({**facts, "ready": ready})
-    else:
-        display.facts(facts)
-    return 0 if ready else EXIT_FAILED
-
-
 def bot(_: Options) -> int:
     """Be the bot in Discord."""
     from bot.discord.run import run_bot  # here: only the bot needs the library
@@ -225,16 +198,6 @@ def plan_inside(video: Path) -> tuple[Plan, int]:
         raise UserError(f"{video} holds no plan: Longtake did not make it, or it was encoded anew.") from error
 
 
-def ask_engine(question: str) -> dict[str, Any]:
-    """What the engine says. Only it may import torch, so it is asked in a process of its own."""
-    asked = subprocess.run([sys.executable, "-m", "engine", question], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        last_line = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise WorkerFailed(f"The engine does not start: {last_line}")
-    said: dict[str, Any] = json.loads(asked.stdout)
-    return said
-
-
 COMMANDS = {
     "make": make,
     "continue": proceed,
@@ -253,4 +216,8 @@ COMMANDS = {
     "bot": bot,
     "invite": invite,
     "doctor": doctor,
+    "pin": pin,
+    "unpin": pin,
+    "backup": back_up,
+    "check": check,
 }

@@ -16,6 +16,8 @@ from bot.crew import WorkerFailed
 from bot.progress import clock
 from bot.proposal import Proposal
 from bot.studio import Studio
+from bot.video import video_of
+from storage.disk import whole
 from storage.schema import Job, JobState, Take, UserError
 
 Options = argparse.Namespace
@@ -63,12 +65,17 @@ def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) ->
     delivery = fetch(studio, job, options.out, quiet=options.json)
     if delivery.take is None:
         return delivery.code
-    return answer(facts(delivery, notes)) if options.json else report(delivery)
+    if not options.json:
+        return report(delivery)
+    answer(facts(delivery, notes))
+    return delivery.code
 
 
 def fetch(studio: Studio, job: Job, out: Path | None, quiet: bool) -> Delivery:
     """Watch a job being filmed, and copy the video to `out`, or to a name that is free here."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    if trouble := studio.settings.disk.trouble:
+        display.note(trouble)
     try:
         job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=quiet)
     except KeyboardInterrupt:
@@ -78,16 +85,20 @@ def fetch(studio: Studio, job: Job, out: Path | None, quiet: bool) -> Delivery:
         job = studio.jobs.get(job.id)
     except WorkerFailed as error:
         return Delivery(complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED))
-    if job.state is not JobState.DONE or job.take is None:
-        return Delivery(complain(f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else "."), EXIT_FAILED))
-    take = studio.takes.get(job.take)
+    ended = f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else ".")
+    take = studio.takes.made_by(job.id)
+    if take is None:
+        return Delivery(complain(ended, EXIT_FAILED))
     video = out or free_name(f"longtake-{take.id}")
     try:
-        copy_whole(studio.media.path(take.film.video), video)
+        with whole(video) as copy:
+            shutil.copyfile(video_of(studio.media, take), copy)
     except OSError as error:
         return Delivery(
             complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
         )
+    if take.missing_windows:
+        return Delivery(complain(f"{ended} Take {take.id} is what was finished.", EXIT_FAILED), take, video)
     return Delivery(0, take, video)
 
 
@@ -99,6 +110,7 @@ def facts(delivery: Delivery, notes: Sequence[str]) -> dict[str, JsonValue]:
         "video": str(delivery.video),
         "take": take.id,
         "frames": take.film.frames,
+        "missing_windows": take.missing_windows,
         "seconds_taken": round(take.film.render_seconds, 3),
         "seed": take.plan.seed,
         "trained": take.film.trained,
@@ -107,14 +119,22 @@ def facts(delivery: Delivery, notes: Sequence[str]) -> dict[str, JsonValue]:
 
 
 def report(delivery: Delivery) -> int:
-    """Say where a film lies; what came to nothing has been complained of."""
+    """Say where a film lies, and what one would wonder about; what came to nothing has been complained of."""
     take = delivery.take
     if take is None:
         return delivery.code
-    untrained = "" if take.film.trained else " The model is untrained: expect shapeless colours."
-    seconds, windows = take.film.render_seconds, len(take.plan.windows)
-    took = f"{clock(seconds)}, {seconds / windows:.1f} s a window"
-    return say(f"Take {take.id}: {delivery.video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
+    film, windows = take.film, len(take.plan.windows)
+    took = f"{clock(film.render_seconds)}, {film.render_seconds / windows:.1f} s a window"
+    more = {
+        f" Only {windows} of {windows + take.missing_windows} windows were filmed; continue it, or ask for it again.": (
+            take.missing_windows
+        ),
+        " It did not fit the GPU's memory at once, so it was filmed with less at a time.": film.short_of_memory,
+        " The model is untrained: expect shapeless colours.": not film.trained,
+    }
+    told = "".join(sentence for sentence, applies in more.items() if applies)
+    say(f"Take {take.id}: {delivery.video}, {film.seconds:.2f} s, filmed in {took}.{told}")
+    return delivery.code
 
 
 def numbered(out: Path | None, count: int) -> list[Path | None]:
@@ -143,13 +163,3 @@ def free_name(stem: str) -> Path:
     """A file name that is not taken here."""
     names = chain([f"{stem}.mp4"], (f"{stem}-{number}.mp4" for number in count(2)))
     return next(Path(name) for name in names if not Path(name).exists())
-
-
-def copy_whole(source: Path, out: Path) -> None:
-    """Copy a file so that `out` is whole or as it was."""
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.copyfile(source, partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,9 +11,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from bot.doctor import Finding
 from bot.progress import progress_text
 from planner.parameters import written
 from planner.tuning import extras_of
+from storage.check import Report
 from storage.loras import LibraryLora, LoraLibrary
 from storage.schema import Job, Measured, Plan, Storyboard, Take
 from storage.timeline import FPS, film_time, shown_seconds
@@ -111,8 +114,11 @@ def history(tree: Iterable[tuple[int, Take]], channel: str) -> None:
     table = _table("take", "length", "windows", "seed", "film")
     for depth, take in tree:
         again = f" (again, of {take.errand.again_of})" if take.errand.again_of else ""
-        name = "  " * depth + escape(take.plan.storyboard.title) + again
-        table.add_row(str(take.id), f"{take.film.seconds:.2f} s", str(take.windows), str(take.plan.seed), name)
+        mark = "★ " if take.pinned else ""
+        gone = " (video removed)" if take.evicted else ""
+        name = "  " * depth + mark + escape(take.plan.storyboard.title) + again + gone
+        windows = f"{take.windows} of {take.windows + take.missing_windows}" if take.missing_windows else take.windows
+        table.add_row(str(take.id), f"{take.film.seconds:.2f} s", str(windows), str(take.plan.seed), name)
     stdout.print(table if table.row_count else f"There is no take in {escape(channel)} yet.")
 
 
@@ -168,6 +174,35 @@ def models(listed: dict[str, Any]) -> None:
         stdout.print(f"cannot be used: {line}", markup=False)
     if listed["missing"]:
         stdout.print("\nlongtake models get svi2pro downloads what is missing.")
+
+
+def findings(found: Iterable[Finding]) -> None:
+    """What is wrong, one a line; "nothing" in so many words."""
+    lines = [f"{'!' if one.grave else '-'} {one.text}" for one in found] or ["Nothing is wrong."]
+    stdout.print()
+    for line in lines:
+        stdout.print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A line that counts, where the terminal allows one."""
+    if quiet or not stderr.is_terminal:
+        yield lambda _, __: None
+        return
+    with stderr.status(what) as status:
+        yield lambda done, of: status.update(f"{what} {done} of {of}")
+
+
+def report(found: Report, aside: Iterable[Path], strays: int) -> None:
+    """What is wrong with the media store, and what was mended."""
+    rows = [f"damaged: {media}" for media in found.damaged]
+    rows += [f"missing: {media}, which {owner} needs" for owner, media in found.missing]
+    rows += [f"set aside: {path}" for path in aside]
+    rows += [f"{strays} strays were removed."] if strays else [f"stray: {media}" for media in found.strays]
+    for row in rows:
+        stdout.print(row, markup=False, soft_wrap=True)
+    stdout.print(f"{found.files} files, {len(found.damaged)} damaged, {len(found.missing)} missing.")
 
 
 def loras(library: LoraLibrary, entries: Sequence[LibraryLora], examined: dict[str, Any]) -> None:

@@ -130,7 +130,15 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("bot", help="be the bot in Discord until it is stopped")
     invite = command("invite", "print the link that lets the bot into a Discord server, with just what it needs")
     invite.add_argument("--application", type=_number, metavar="ID", help="the application (default: the token's)")
-    command("doctor", "say what is installed, which models are found, and what will run where")
+    pin = command("pin", "keep the video of a take, whatever LONGTAKE_MEDIA_GB says")
+    pin.add_argument("take", type=_number, metavar="TAKE")
+    unpin = command("unpin", "let the video of a take go when room is needed")
+    unpin.add_argument("take", type=_number, metavar="TAKE")
+    backup = command("backup", "bring a backup of everything that is kept up to now, while all goes on")
+    backup.add_argument("folder", type=Path, metavar="DIR", help="a folder of its own")
+    check = command("check", "read every picture and video that is kept, and say which are damaged, missing or strays")
+    check.add_argument("--repair", action="store_true", help="set damaged files aside and remove strays")
+    command("doctor", "say what is installed, what will run where, and what is wrong")
     return top
 
 

@@ -9,6 +9,7 @@ import discord
 
 from bot.discord.ask import Ask
 from bot.discord.texts import say
+from storage.disk import DiskFull
 from storage.schema import UserError
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ async def answering(interaction: discord.Interaction, done: str = "") -> AsyncIt
 
 def sentence_of(error: Exception, locale: str, key: str = "error.trouble") -> str:
     """An error as a person may read it. What is nobody's mistake gets a number that is also in the log."""
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | DiskFull):
         return str(error)
     if isinstance(error, discord.Forbidden):
         return say(locale, "error.may_not_post")

@@ -25,6 +25,7 @@ from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.discord.texts.translator import CatalogueTranslator
 from bot.studio import Studio
+from storage.disk import DiskFull
 
 log = logging.getLogger(__name__)
 WATCH_SECONDS = 1.0
@@ -149,10 +150,14 @@ class LongtakeClient(discord.Client):
     async def heard(self, message: discord.Message) -> None:
         """A message to us, once; from the beginning if we are killed before it is answered."""
         event, channel = f"message:{message.id}", key_of(message.channel)
-        if not self.studio.seen.begin(event, channel):
+        try:
+            if not self.studio.seen.begin(event, channel):
+                return
+            self.studio.seen.read(channel, message.id)
+        except DiskFull as error:  # nothing of it could be remembered: who asked asks again
+            await self.answer(message, str(error))
             return
         self._hearing.add(event)
-        self.studio.seen.read(channel, message.id)
         ask = self.ask_of_message(message)
         try:
             lines = await self.front.hear(ask)

@@ -3,6 +3,7 @@
 Each use case reads an Ask, lets the studio or the conversation do the work, and answers with a card or with sentences.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,7 +145,7 @@ class Front(Forgetting):
         """The plan of a card whose film came to nothing, on a new card."""
         self.require_own(ask, card, "film")
         job = self.studio.jobs.get(card.job) if card.job is not None else None
-        if job is None or job.state not in (JobState.FAILED, JobState.CANCELLED):
+        if job is None or not (job.state in (JobState.FAILED, JobState.CANCELLED) or await self._lost(job)):
             raise UserError(say(ask.locale, "error.nothing_to_retry"))
         request = Request(
             text=card.words,
@@ -215,6 +216,11 @@ class Front(Forgetting):
             await self._film_on(card, reply.job)
         await self.board.refresh(card.id, reply.lines)
         return reply
+
+    async def _lost(self, job: Job) -> bool:
+        """Whether a film was made and is not there any more, or damaged. Its plan gives the same once more."""
+        take = self.studio.takes.made_by(job.id)
+        return take is not None and not await asyncio.to_thread(self.studio.media.intact, take.film.video)
 
     def _dropped(self, card: Card, job: Job | None = None) -> bool:
         """Whether a card was cancelled while its plan was made; what was planned is thrown away, and not filmed."""

@@ -161,6 +161,13 @@ class Plan(Value):
         frames = film_frames(len(self.windows), self.discard_frames)
         return (frames - (DROPPED_FRAMES if continues else 0)) / FPS
 
+    def first(self, windows: int) -> "Plan":
+        """The plan of the first so many windows: its film is the beginning of this one's."""
+        if not 0 < windows <= len(self.windows):
+            raise ValueError(f"a plan of {len(self.windows)} windows has no first {windows}")
+        told = self.storyboard.model_copy(update={"windows": self.storyboard.windows[:windows]})
+        return self.model_copy(update={"storyboard": told, "windows": self.windows[:windows]})
+
     @property
     def first_window(self) -> int:
         """Number of the plan's first window in the whole film, from 1."""
