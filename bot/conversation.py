@@ -1,6 +1,5 @@
 """A conversation with the director: a message in its context, and what it is answered with."""
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -90,7 +89,7 @@ class Conversation:
 
     async def hear(self, wish: Wish, desk: Desk) -> Turn:
         """What a message wants, in its context."""
-        request, notes = await asyncio.to_thread(self._studio.request, wish)
+        request, notes = await self._studio.received(wish)
         context = self._context(wish, desk)
         return Turn(wish, desk, request, await self._studio.reader.understand(request, context), context, notes)
 

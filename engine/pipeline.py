@@ -20,7 +20,8 @@ from engine.models import Models
 from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
 from engine.segments import fitted, join
 from engine.writer import WindowWriter
-from storage.footage import Frames, read_tail
+from storage import sandbox
+from storage.footage import Frames
 from storage.pictures import load_picture
 from storage.schema import ContinueTake, ContinueVideo, Plan, Progress, Size, Stage, StartImage
 from storage.timeline import DROPPED_FRAMES
@@ -77,7 +78,8 @@ def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:
         case ContinueTake(tail=tail):
             return Handover.load(folder.media(tail), models.device)
         case ContinueVideo(video=video, keep_frames=keep):
-            pixels = frames_to_pixels(read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)).to(models.device)
+            last = sandbox.read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)
+            pixels = frames_to_pixels(last).to(models.device)
             return Handover(models.vae.encode(pixels[:, :, -1:]), tail_of(models.vae.encode(pixels)))
 
 

@@ -24,7 +24,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from storage.footage import EXACT, Frames, kept_frames, opened, probe, read_frames
+from storage import sandbox
+from storage.footage import EXACT, Frames, kept_frames, opened
 from storage.schema import Size
 from storage.timeline import FPS, WINDOW_FRAMES
 
@@ -61,13 +62,14 @@ def fitted(video: Path, size: Size, keep_frames: int | None, out: Path) -> Path:
     """The kept frames of `video` as something that joins with segments of `size`. -> `video` itself, or `out`
 
     A film of Longtake that is kept whole fits as it is. Anything else is encoded anew into `out`, at 16 frames a second
-    and without its sound.
+    and without its sound. It may be a stranger's: it is decoded in the sandbox, and opened here only after it was gone
+    through there.
     """
-    facts = probe(video)
+    facts, _ = sandbox.probe(video)
     kept_whole = kept_frames(facts.frames, keep_frames) == facts.frames
     if kept_whole and not facts.rotation and _header(video) == _segment_header(size) and _is_film(video):
         return video
-    write_segment((frame[None] for frame in read_frames(video, keep_frames, size)), size, out)
+    write_segment((frame[None] for frame in sandbox.read_frames(video, keep_frames, size)), size, out)
     return out
 
 

@@ -129,17 +129,17 @@ async def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> 
         assert w.studio.media.all() == []
 
 
-async def test_a_picture_of_21_mb_is_refused_before_anything_is_downloaded(tmp_path: Path, monkeypatch) -> None:
+async def test_a_picture_of_21_mb_is_refused_before_anything_is_downloaded(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        fetched = []
-        read = discord.Attachment.read
-        monkeypatch.setattr(discord.Attachment, "read", lambda self, **more: (fetched.append(self), read(self))[1])
+        files = w.client.front._cdn
         huge = ("huge.png", w.photo[1] + bytes(21 * 2**20))
         text = await film(w, image1=huge)
         assert "huge.png has 21.0 MB; the most is 20 MB. Send a smaller copy." in text
         await w.say(w.ann, STORY, huge)
         assert "the most is 20 MB" in texts_of(w.last)
-        assert fetched == []
+        assert files.fetched == []
+        await film(w)
+        assert len(files.fetched) == 1, "what is fine is fetched from there"
 
 
 @pytest.mark.parametrize(

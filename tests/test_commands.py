@@ -5,10 +5,9 @@ from pathlib import Path
 
 import discord
 import pytest
-from discord_world import World, settings_in, world
+from discord_world import World, client_on, settings_in, world
 
 from bot.discord.client import WATCH_SECONDS, LongtakeClient
-from bot.studio import Studio
 from storage.schema import Person, Policy, Style
 
 pytestmark = pytest.mark.asyncio
@@ -296,7 +295,7 @@ async def test_the_gallery_pages_and_its_buttons_survive_a_restart(tmp_path: Pat
         assert "**20 takes**, newest first · page 1 of 3" in text
         assert text.index("**20**") < text.index("**19**")
         settings = settings_in(tmp_path)
-        await w.env.restart_bot(LongtakeClient(Studio(settings), settings))
+        await w.env.restart_bot(client_on(settings))
         page = next(m for m in (result.response, *result.followups) if m and m.components)
         await w.bob.click(page, label="Older")
         assert "page 2 of 3" in page.content
@@ -540,7 +539,7 @@ async def test_discord_is_told_of_the_commands_once_until_they_change(tmp_path: 
         puts = [entry for entry in w.env.http_requests if entry.method == "PUT" and entry.path.endswith("/commands")]
         assert len(puts) == 1
         settings = settings_in(tmp_path)
-        await w.env.restart_bot(LongtakeClient(Studio(settings), settings))
+        await w.env.restart_bot(client_on(settings))
         puts = [entry for entry in w.env.http_requests if entry.method == "PUT" and entry.path.endswith("/commands")]
         assert len(puts) == 1
         assert "Planned" in said(await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo))

@@ -30,7 +30,7 @@ from planner.brief import OnPlanning
 from planner.compiler import compile_prompt
 from planner.settings import PlannerSettings
 from prompts import negative_prompt
-from storage.footage import probe, read_comment
+from storage import sandbox
 from storage.schema import Plan, UserError
 from storage.settings import read_settings
 from storage.timeline import film_seconds
@@ -128,14 +128,14 @@ def cancel(options: Options) -> int:
 def show(options: Options) -> int:
     """Show the plan inside a video."""
     with named(options.file):
-        comment, frames = read_comment(options.file), probe(options.file).frames
+        facts, comment = sandbox.probe(options.file)
     try:
         made = Plan.model_validate_json(comment or "")
     except ValidationError as error:
         raise UserError(f"{options.file} holds no plan: Longtake did not make it, or it was encoded anew.") from error
     if options.json:
-        return answer({"frames": frames, "plan": made.model_dump(mode="json")})
-    display.plan(made, frames)
+        return answer({"frames": facts.frames, "plan": made.model_dump(mode="json")})
+    display.plan(made, facts.frames)
     return 0
 
 

@@ -15,6 +15,7 @@ from bot.discord.answering import LONGEST, sentence_of
 from bot.discord.ask import Ask
 from bot.discord.board import Board
 from bot.discord.buttons import PressButton
+from bot.discord.cdn import Cdn
 from bot.discord.commands.tree import Tree
 from bot.discord.front import Front
 from bot.discord.keys import channel_of, key_of, locale_of, place_of
@@ -34,7 +35,7 @@ REMEMBER_SECONDS = timedelta(days=7).total_seconds()  # events; Discord repeats 
 class LongtakeClient(discord.Client):
     """One a process. Everything that must outlive it is in storage."""
 
-    def __init__(self, studio: Studio, settings: DiscordSettings) -> None:
+    def __init__(self, studio: Studio, settings: DiscordSettings, cdn: Cdn | None = None) -> None:
         intents = discord.Intents(guilds=True, messages=True, reactions=True)
         intents.message_content = settings.discord_message_content
         super().__init__(
@@ -47,7 +48,7 @@ class LongtakeClient(discord.Client):
         self.studio = studio
         self.settings = settings
         self.board = Board(self, studio, settings)
-        self.front = Front(studio, settings, self.board)
+        self.front = Front(studio, settings, self.board, cdn or Cdn())
         self.tree = Tree(self)
         self._work: set[asyncio.Task[None]] = set()
         self._hearing: set[str] = set()  # messages that are being answered

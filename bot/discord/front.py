@@ -11,6 +11,7 @@ from bot.conversation import Conversation, Reply
 from bot.discord.answering import sentence_of
 from bot.discord.ask import Ask, pictures_of
 from bot.discord.board import Board
+from bot.discord.cdn import Cdn
 from bot.discord.desk import CardDesk
 from bot.discord.details import details_of, storyboard_text
 from bot.discord.forgetting import Forgetting
@@ -32,8 +33,9 @@ FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, 
 class Front(Forgetting):
     """The use cases of the channel."""
 
-    def __init__(self, studio: Studio, settings: DiscordSettings, board: Board) -> None:
+    def __init__(self, studio: Studio, settings: DiscordSettings, board: Board, cdn: Cdn) -> None:
         super().__init__(studio, settings, board)
+        self._cdn = cdn
         self.conversation = Conversation(studio)
 
     # ---- what is said ----
@@ -42,7 +44,7 @@ class Front(Forgetting):
         """A message in words. What it wants filmed gets a card; everything else is answered in sentences."""
         policy = self.admit(ask)
         former = self._discussed(ask)
-        async with pictures_of(ask.attachments, self.settings.discord_picture_mib) as pictures:
+        async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
             wish = self._wish(ask, policy, pictures, take=self._replied_take(ask))
             turn = await self.conversation.hear(wish, CardDesk(self.studio.cards, former))
         if turn.films and turn.intent.kind is not IntentKind.FILM and turn.context.take:
@@ -173,7 +175,7 @@ class Front(Forgetting):
         policy = self.admit(ask)
         if approve:
             policy = policy.model_copy(update=FREE)
-        async with pictures_of(ask.attachments, self.settings.discord_picture_mib) as pictures:
+        async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
             wish = self._wish(ask, policy, pictures, take=take.id if take else None)
 
             async def direct(card: Card) -> Reply:

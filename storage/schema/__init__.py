@@ -4,6 +4,7 @@ Everything that crosses a process, a disk or a language model is one of these. A
 same video. Identities, states and times belong to Job and Take.
 """
 
+from storage.errors import UserError
 from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
 from storage.schema.plan import BeatSpan, ContinueTake, ContinueVideo, Lora, Plan, Source, StartImage, Timing, Window
@@ -20,7 +21,7 @@ from storage.schema.sampling import (
     Solver,
 )
 from storage.schema.storyboard import Beat, Storyboard, StoryboardWindow
-from storage.schema.value import MediaId, Seed, UserError, Value
+from storage.schema.value import MediaId, Seed, Value
 
 __all__ = [
     "MAGCACHE_STEPS",
