@@ -52,11 +52,12 @@ def load_picture(path: Path, most_pixels: int = MOST_PIXELS, longest_side: int |
     Transparent pixels are laid over white. A colour profile is honoured, so that a wide-gamut photo keeps its colours.
     With `longest_side`, a larger picture is made that long.
     """
-    data = path.read_bytes()
+    with path.open("rb"):  # a missing file is our mistake, not a person's
+        pass
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower, and checked next
-            with Image.open(BytesIO(data), formats=FORMATS) as picture:
+            with Image.open(path, formats=FORMATS) as picture:
                 _require_pixels(picture.size, most_pixels)
                 picture.load()
                 turn, small = UPRIGHT.get(_orientation(picture)), _shrunk(picture, longest_side)
@@ -111,7 +112,7 @@ def _shrunk(picture: Image.Image, longest_side: int | None) -> Image.Image:
         return picture.copy()
     plain = _plain(picture)
     plain.thumbnail((longest_side, longest_side))
-    return plain
+    return plain.copy()
 
 
 def _plain(picture: Image.Image) -> Image.Image:
@@ -120,8 +121,8 @@ def _plain(picture: Image.Image) -> Image.Image:
         whole = picture if picture.mode == "I" else picture.convert("I")
         return whole.point(lambda level: level * (1 / 257) + 0.5).convert("L")  # 65535 -> 255
     if picture.has_transparency_data:
-        return picture.convert("RGBA")
-    return picture.convert("RGB") if picture.mode in ("P", "1") else picture.copy()
+        return picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    return picture.convert("RGB") if picture.mode in ("P", "1") else picture
 
 
 def _as_rgb(picture: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ The pictures in the media store are encoded by us from those pixels: whoever rea
 worker) needs no such process. A video is kept as it came, so whoever decodes one asks here.
 """
 
+import errno
 import json
 import os
 import select
@@ -35,7 +36,7 @@ from storage.schema import Size, Value
 SECONDS = 8.0  # for a part of an answer, the start of the process included
 CPU_SECONDS = 6
 ALL_FRAMES_CPU_SECONDS = 4 * 3600  # of the longest video; each has SECONDS of its own
-PICTURE_BYTES = 2**28, 16  # of memory: for the process, and for every pixel that a picture may have
+PICTURE_BYTES = 2**28, 24  # of memory: for the process, and for every pixel that a picture may have
 VIDEO_BYTES = 2**31
 LONGEST_LINE = 2**22  # bytes: a plan of hundreds of windows may be a video's comment
 DAMAGED = "The file cannot be read: it is damaged, or made to do harm."
@@ -109,6 +110,8 @@ Part = tuple[Said, bytes]
 
 def _there(path: Path) -> str:
     """The file's name for the other process; OSError if it cannot be opened, which is not the file's fault."""
+    if not path.is_file():  # to open a pipe would wait for its writer
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", str(path))
     with path.open("rb"):
         return str(path.absolute())
 

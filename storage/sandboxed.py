@@ -60,8 +60,13 @@ def main(question: Question) -> None:
     """Answer one question. What is needed for that is imported before the limits hold, and nothing else ever: it takes
     most of the time."""
     out = private_output()
+    importlib.import_module("storage.pictures" if question.what == "picture" else "storage.footage")
+    answered(question, out)
+
+
+def answered(question: Question, out: BinaryIO) -> None:
+    """Take the limits, and answer."""
     answers = {"picture": picture, "facts": facts, "frames": frames, "tail": tail}[question.what]
-    importlib.import_module("storage.pictures" if answers is picture else "storage.footage")
     limit(question.memory_bytes, question.cpu_seconds)
     tell(out, {"ready": True})
     try:
