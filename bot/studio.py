@@ -88,7 +88,7 @@ class Studio:
         self.cards = Cards(database)
         self.seen = Seen(database)
         self.manners = Manners(database)
-        self.quota = Quota(self.jobs, self.takes, Spent(database))
+        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database))
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
@@ -205,7 +205,7 @@ class Studio:
             plan = plan.model_copy(update={"timing": Timing(wish.timing)})
         self._require_length(plan.new_seconds)
         if wish.policy:
-            self.quota.require(wish.requester, wish.policy, plan.new_seconds)
+            self.quota.require(wish, wish.policy, plan.new_seconds)
         self.media.require(plan.media)
         draft = self.judged(wish, draft_of(replace(direction, plan=plan), request, context))
         return Proposal(draft, self.errand(wish, draft), direction.notes)

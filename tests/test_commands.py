@@ -453,7 +453,7 @@ async def test_every_setting_of_a_server_can_be_set_and_is_told(tmp_path: Path) 
             ("channels allow", {"channel": w.channel}),
             ("channels deny", {"channel": other}),
             ("roles allow", {"role": role}),
-            ("limits", {"waiting": 2, "minutes": 5.0, "seconds": 20.0}),
+            ("limits", {"waiting": 2, "minutes": 5.0, "seconds": 20.0, "requests": 7}),
             ("styles add", {"name": "noir", "words": "In black and white."}),
             ("restricted", {"policy": "spoiler"}),
             ("who-may continue", {"who": "owner"}),
@@ -468,7 +468,8 @@ async def test_every_setting_of_a_server_can_be_set_and_is_told(tmp_path: Path) 
         assert w.studio.manners.policy(here) == Policy(
             channels=(f"discord:{w.channel.id}",), refused_channels=(f"discord:{other.id}",),
             roles=(f"discord:{role.id}",),
-            banned=(f"discord:{w.bob.id}",), queue_per_person=2, minutes_per_day=5.0, max_seconds=20.0, approve=False,
+            banned=(f"discord:{w.bob.id}",), queue_per_person=2, minutes_per_day=5.0, max_seconds=20.0,
+            requests_per_hour=7, approve=False,
             post_windows=True, continue_by="owner", cancel_by="anyone", restricted="spoiler",
             styles=(Style(name="noir", words="In black and white."),), paused=True, log_channel=f"discord:{other.id}",
         )  # fmt: skip

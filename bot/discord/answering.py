@@ -53,6 +53,15 @@ def sentence_of(error: Exception, locale: str, key: str = "error.trouble") -> st
     return say(locale, key, number=number)
 
 
+async def served(interaction: discord.Interaction) -> bool:
+    """Whether we serve the server where a command is called or a button is pressed; who asks is told if we do not."""
+    if interaction.client.settings.serves(interaction.guild_id):  # type: ignore[attr-defined]
+        return True
+    if interaction.type is not discord.InteractionType.autocomplete:
+        await refuse(interaction, say(str(interaction.locale), "error.server_refused"))
+    return False
+
+
 async def refuse(interaction: discord.Interaction, text: str) -> None:
     """Say privately why nothing is done, as the first answer."""
     await interaction.response.send_message(text, ephemeral=True)

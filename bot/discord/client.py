@@ -101,7 +101,8 @@ class LongtakeClient(discord.Client):
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Somebody reacted."""
-        if self.user and payload.user_id != self.user.id and payload.emoji.name in ACTS:
+        own = self.user is None or payload.user_id == self.user.id
+        if not own and payload.emoji.name in ACTS and self.settings.serves(payload.guild_id):
             await react(self, payload)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
@@ -138,7 +139,7 @@ class LongtakeClient(discord.Client):
         if message.author.bot or message.is_system() or self.user is None:
             return False
         guild = message.guild
-        if guild and self.settings.servers and guild.id not in self.settings.servers:
+        if not self.settings.serves(guild.id if guild else None):
             return False
         if guild is None or self.user in message.mentions:
             return True
@@ -235,7 +236,7 @@ class LongtakeClient(discord.Client):
                 message = await place.fetch_message(int(event.partition(":")[2])) if place else None
             except (discord.NotFound, discord.Forbidden):
                 message = None
-            if message is not None:
+            if message is not None and self.settings.serves(message.guild.id if message.guild else None):
                 if card:
                     await self.board.forget(card)
                 self.studio.seen.unsee(event)

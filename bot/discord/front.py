@@ -27,7 +27,8 @@ from storage.schema import Card, Draft, IntentKind, Job, JobState, Policy, Reque
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
 LONGEST_LINE = 1000  # letters of a sentence that answers
-FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, "paused": False}  # of a plan to look at
+FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, "paused": False,
+        "server_queue": None, "server_minutes": None}  # of a plan to look at  # fmt: skip
 
 
 class Front(Forgetting):
@@ -42,7 +43,7 @@ class Front(Forgetting):
 
     async def hear(self, ask: Ask) -> tuple[str, ...]:
         """A message in words. What it wants filmed gets a card; everything else is answered in sentences."""
-        policy = self.admit(ask)
+        policy = self.admit_request(ask)
         former = self._discussed(ask)
         async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
             wish = self._wish(ask, policy, pictures, take=self._replied_take(ask))
@@ -91,7 +92,7 @@ class Front(Forgetting):
         if ask.attachments:
             await self._propose(ask, None, self.studio.film, approve=True)
             return ()
-        storyboard, notes = await self.studio.sketch(self._wish(ask, self.admit(ask)))
+        storyboard, notes = await self.studio.sketch(self._wish(ask, self.admit_request(ask)))
         return (*storyboard_text(storyboard), *notes, say(ask.locale, "plan.no_picture"))
 
     async def approve(self, ask: Ask, card: Card) -> None:
@@ -172,7 +173,7 @@ class Front(Forgetting):
     # ---- inside ----
 
     async def _propose(self, ask: Ask, take: Take | None, propose: Propose, approve: bool | None = None) -> None:
-        policy = self.admit(ask)
+        policy = self.admit(ask) if approve is False else self.admit_request(ask)
         if approve:
             policy = policy.model_copy(update=FREE)
         async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
@@ -259,6 +260,7 @@ class Front(Forgetting):
             text=self._styled(ask, policy),
             channel=ask.channel_key,
             requester=ask.asker_key,
+            place=ask.place,
             images=pictures,
             seconds=ask.seconds or self._own_seconds(ask, take),
             size=ask.size,
@@ -268,6 +270,7 @@ class Front(Forgetting):
             message=str(ask.message) if ask.message else None,
             policy=policy,
             age_restricted=ask.restricted,
+            moderates=ask.moderates,
         )
 
     def _own_seconds(self, ask: Ask, take: int | None) -> float | None:
