@@ -139,7 +139,9 @@ class GGUFFile:
         self.container = "gguf"
         self._name = path.name
         try:
-            reader = gguf.GGUFReader(path, "c")  # copy on write: torch wants memory that it may write to
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of sizes that wrap around, which then do not fit
+                reader = gguf.GGUFReader(path, "c")  # copy on write: torch wants memory that it may write to
         except DAMAGE as error:
             raise _unreadable(path, error) from error
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
