@@ -210,3 +210,21 @@ async def test_a_server_that_is_not_served_any_more_can_do_nothing(tmp_path: Pat
         assert w.studio.jobs.queue() == []
         assert w.studio.takes.get(take.id) == take
         assert len(w.messages) == count
+
+
+@pytest.mark.asyncio
+async def test_by_direct_message_only_people_of_the_servers_are_heard(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        there = w.env.create_guild("elsewhere")
+        there.create_text_channel("lobby")
+        stranger = w.env.create_user("stranger")
+        there.add_member(stranger)
+        await w.env.settle()
+        object.__setattr__(w.client.settings, "discord_guilds", str(w.guild.id))
+        for who, heard in ((stranger, False), (w.ann.user, True)):
+            await who.send_dm(STORY)
+            answers = [m for m in who.dm_channel.history() if m.author.id == w.client.user.id]
+            assert bool(answers) is heard
+        for who, told in ((stranger, True), (w.ann.user, False)):
+            result = await who.slash("help")
+            assert ("I do not film on this server" in said(result)) is told

@@ -54,8 +54,8 @@ def sentence_of(error: Exception, locale: str, key: str = "error.trouble") -> st
 
 
 async def served(interaction: discord.Interaction) -> bool:
-    """Whether we serve the server where a command is called or a button is pressed; who asks is told if we do not."""
-    if interaction.client.settings.serves(interaction.guild_id):  # type: ignore[attr-defined]
+    """Whether who calls a command or presses a button is let in where they are; they are told if not."""
+    if await interaction.client.door.admits(interaction.guild_id, interaction.user.id):  # type: ignore[attr-defined]
         return True
     if interaction.type is not discord.InteractionType.autocomplete:
         await refuse(interaction, say(str(interaction.locale), "error.server_refused"))

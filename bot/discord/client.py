@@ -17,6 +17,7 @@ from bot.discord.board import Board
 from bot.discord.buttons import PressButton
 from bot.discord.cdn import Cdn
 from bot.discord.commands.tree import Tree
+from bot.discord.door import Door
 from bot.discord.front import Front
 from bot.discord.keys import channel_of, key_of, locale_of, place_of
 from bot.discord.presses import press_card, press_take
@@ -49,6 +50,7 @@ class LongtakeClient(discord.Client):
         self.settings = settings
         self.board = Board(self, studio, settings)
         self.front = Front(studio, settings, self.board, cdn or Cdn())
+        self.door = Door(self, settings)
         self.tree = Tree(self)
         self._work: set[asyncio.Task[None]] = set()
         self._hearing: set[str] = set()  # messages that are being answered
@@ -96,13 +98,15 @@ class LongtakeClient(discord.Client):
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote something."""
-        if self.addressed(message):
+        if self.addressed(message) and await self.admits(message):
             self.do(self.heard(message))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Somebody reacted."""
         own = self.user is None or payload.user_id == self.user.id
-        if not own and payload.emoji.name in ACTS and self.settings.serves(payload.guild_id):
+        if own or payload.emoji.name not in ACTS:
+            return
+        if await self.door.admits(payload.guild_id, payload.user_id):
             await react(self, payload)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
@@ -138,15 +142,16 @@ class LongtakeClient(discord.Client):
         """Whether a message speaks to us: in a direct message, by our name, or as an answer to us."""
         if message.author.bot or message.is_system() or self.user is None:
             return False
-        guild = message.guild
-        if not self.settings.serves(guild.id if guild else None):
-            return False
-        if guild is None or self.user in message.mentions:
+        if message.guild is None or self.user in message.mentions:
             return True
         if any(role.tags and role.tags.bot_id == self.user.id for role in message.role_mentions):
             return True
         answered = message.reference and message.reference.resolved
         return isinstance(answered, discord.Message) and answered.author.id == self.user.id and bool(message.content)
+
+    async def admits(self, message: discord.Message) -> bool:
+        """Whether who wrote a message is let in where they wrote it."""
+        return await self.door.admits(message.guild.id if message.guild else None, message.author.id)
 
     async def heard(self, message: discord.Message) -> None:
         """A message to us, once; from the beginning if we are killed before it is answered."""
@@ -236,7 +241,7 @@ class LongtakeClient(discord.Client):
                 message = await place.fetch_message(int(event.partition(":")[2])) if place else None
             except (discord.NotFound, discord.Forbidden):
                 message = None
-            if message is not None and self.settings.serves(message.guild.id if message.guild else None):
+            if message is not None and await self.admits(message):
                 if card:
                     await self.board.forget(card)
                 self.studio.seen.unsee(event)

@@ -23,7 +23,7 @@ class DiscordSettings(BotSettings):
     discord_catch_up: Annotated[int, Field(ge=0, le=200)] = 50  # messages a channel that are looked through after a gap
     workers: Annotated[int, Field(ge=0, le=1)] = 1  # started by the bot; 0: they are started by hand
 
-    def serves(self, server: int | None) -> bool:
-        """Whether a server may use the bot; None is a direct message. None named means all."""
-        named = {int(part) for part in self.discord_guilds.split(",") if part.strip()}
-        return server is None or not named or server in named
+    @property
+    def servers(self) -> frozenset[int]:
+        """The servers that may use the bot; none named means all."""
+        return frozenset(int(part) for part in self.discord_guilds.split(",") if part.strip())
