@@ -17,7 +17,6 @@ class Wish:
     text: str
     channel: str
     requester: str
-    place: str = ""  # the server; "" where there is none
     images: Sequence[Path] = ()
     video: Path | None = None
     keep_frames: int | None = None
@@ -31,6 +30,7 @@ class Wish:
     policy: Policy | None = None  # what holds where the wish was made; None has no limits but the studio's
     age_restricted: bool = False  # made where only adults are
     moderates: bool = False  # by who may clean up after others there
+    place: str = ""  # the server; "" where there is none
 
 
 def require_place(wish: Wish, restricted: bool) -> None:
