@@ -81,6 +81,15 @@ def is_animated(path: Path) -> bool:
         return True
 
 
+def is_picture(path: Path) -> bool:
+    """Whether `path` begins as a picture that `load_picture` knows, rather than as a video, say."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except (*DAMAGE, Image.DecompressionBombError):
+        return False
+
+
 def cover(picture: Image.Image, size: Sides) -> Image.Image:
     """`picture` at exactly `size`, with LANCZOS. Nothing is stretched: what the aspect leaves over is cut off.
 

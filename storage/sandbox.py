@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -53,6 +53,7 @@ class Said(Value):
     """A part of an answer, as its line of JSON says it; `bytes` raw ones follow."""
 
     ready: bool = False
+    still: bool = False
     error: str | None = None
     picture: tuple[int, int] | None = None
     animated: bool = False
@@ -68,6 +69,12 @@ class Upload:
 
     picture: Image.Image
     animated: bool
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as a picture, rather than as a video, say."""
+    said, _ = _answer(Question("kind", _there(path), VIDEO_BYTES, CPU_SECONDS), most_bytes=0)
+    return said.still
 
 
 def read_picture(path: Path, most_pixels: int = MOST_PIXELS, longest_side: int = 2560) -> Upload:
@@ -103,6 +110,12 @@ def read_tail(path: Path, frames: int, keep_frames: int | None, size: Size) -> F
     return _frames(*_answer(question, most_bytes=frames * 3 * size.width * size.height), size)
 
 
+def read_part(path: Path, begin: int, frames: int, size: Size) -> Frames:
+    """At most `frames` frames of a video from number `begin` (from 0) at `size`: [F, H, W, 3]. F is 0 behind its end."""
+    question = replace(_of_video("part", path, None, size, frames), begin=begin)
+    return _frames(*_answer(question, most_bytes=frames * 3 * size.width * size.height), size)
+
+
 # ---- inside ----
 
 Part = tuple[Said, bytes]
@@ -124,7 +137,7 @@ def _of_video(what: What, path: Path, keep_frames: int | None, size: Size, count
 
 
 def _frames(said: Said, data: bytes, size: Size) -> Frames:
-    _require(said.frames > 0 and len(data) == said.frames * 3 * size.width * size.height)
+    _require(said.frames >= 0 and len(data) == said.frames * 3 * size.width * size.height)
     return np.frombuffer(data, np.uint8).reshape(said.frames, size.height, size.width, 3)
 
 

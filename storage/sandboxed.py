@@ -3,6 +3,7 @@
 python -m storage.sandboxed QUESTION    answers on stdout in parts: a line of JSON, and so many raw bytes after it
 
     {"ready": true}                                    the limits hold; what goes wrong from here on is the file's doing
+    {"still": true}
     {"picture": [640, 480], "animated": false, "bytes": 921600}
     {"facts": {...}, "comment": "..."}
     {"frames": 9, "bytes": 10782720}                   as often as there are more
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 from storage.errors import UserError
 
 Part = tuple[dict[str, Any], bytes]
-What = Literal["picture", "facts", "frames", "tail"]
+What = Literal["kind", "picture", "facts", "frames", "tail", "part"]
 ENOUGH_FILES = 32  # that may be open: the interpreter's, the question's, and no more
 COMPLAINTS = 2**16  # bytes that may be written to stderr, which is a file
 
@@ -46,7 +47,8 @@ class Question:
     most_pixels: int = 0  # of a picture's file
     longest_side: int = 0  # of the picture that is answered
     keep_frames: int | None = None
-    count: int = 0  # frames of a tail
+    begin: int = 0  # of a part
+    count: int = 0  # frames of a tail or of a part
     size: Box | None = None  # of the frames that are answered
 
     @classmethod
@@ -60,13 +62,15 @@ def main(question: Question) -> None:
     """Answer one question. What is needed for that is imported before the limits hold, and nothing else ever: it takes
     most of the time."""
     out = private_output()
-    importlib.import_module("storage.pictures" if question.what == "picture" else "storage.footage")
+    importlib.import_module("storage.pictures" if question.what in ("kind", "picture") else "storage.footage")
     answered(question, out)
 
 
 def answered(question: Question, out: BinaryIO) -> None:
     """Take the limits, and answer."""
-    answers = {"picture": picture, "facts": facts, "frames": frames, "tail": tail}[question.what]
+    answers = {"kind": kind, "picture": picture, "facts": facts, "frames": frames, "tail": tail, "part": part}[
+        question.what
+    ]
     limit(question.memory_bytes, question.cpu_seconds)
     tell(out, {"ready": True})
     try:
@@ -103,6 +107,13 @@ def limit(memory_bytes: int, cpu_seconds: int) -> None:
 # ---- what can be asked ----
 
 
+def kind(question: Question) -> Iterator[Part]:
+    """Whether a file begins as a picture."""
+    from storage.pictures import is_picture
+
+    yield {"still": is_picture(Path(question.path))}, b""
+
+
 def picture(question: Question) -> Iterator[Part]:
     """A picture file as rows of RGB."""
     from storage.pictures import is_animated, load_picture
@@ -134,6 +145,15 @@ def tail(question: Question) -> Iterator[Part]:
 
     last = read_tail(Path(question.path), question.count, question.keep_frames, question.size)
     yield {"frames": len(last)}, last.tobytes()
+
+
+def part(question: Question) -> Iterator[Part]:
+    """Some of the frames of a video."""
+    from storage.footage import read_part
+
+    assert question.size is not None
+    some = read_part(Path(question.path), question.begin, question.count, question.size)
+    yield {"frames": len(some)}, some.tobytes()
 
 
 # ---- inside ----

@@ -1,4 +1,4 @@
-"""The one setting that every process shares: where things are kept."""
+"""The settings that every process shares: where things are kept."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +17,7 @@ class StorageSettings(BaseSettings):
     )
 
     data_dir: Path = Path("data")
+    lora_dir: Path = Path("loras")  # a face lists the library, the engine reads it
 
     @property
     def database(self) -> Path:
