@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.colours import corrected
-from engine.condition import tail_of, with_tail, without_end
+from engine.condition import eve_of, in_film, tail_of, without_end
 from engine.decode import Decode, decode_with_what_fits
 from engine.denoise import denoise
 from engine.finish.finisher import Finisher
@@ -30,7 +30,7 @@ from storage import sandbox
 from storage.footage import Frames
 from storage.pictures import cover, load_picture
 from storage.schema import ContinueTake, ContinueVideo, Measured, Plan, Progress, Size, Stage, StartImage
-from storage.timeline import DROPPED_FRAMES, NEW_FRAMES, OVERLAP_FRAMES, WINDOW_FRAMES, film_frames_in
+from storage.timeline import NEW_FRAMES, OVERLAP_FRAMES, WINDOW_FRAMES, film_frames_in
 
 OnProgress = Callable[[Progress], None]  # may raise, to stop the render where it is
 
@@ -72,8 +72,8 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
             latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing, guide)
             latents = without_end(latents, plan.discard_frames)
             report(Stage.DECODING, number, plan.sampling.steps)
-            filmed = Filmed(tail_of(latents), decoded_frames(latents, handover, plan.color_correction, models))
-            finished = finisher.finished([filmed.shown_after(handover)], handover.shown, window.seed)
+            filmed = Filmed(latents, *decoded_frames(latents, handover, plan.color_correction, models))
+            finished = finisher.finished([filmed.shown], handover.shown, window.seed)
             handover = handed_on(filmed, handover, plan.source.head_windows + number)
             writer.write(number, finished, handover)
     report(Stage.JOINING, len(plan.windows), plan.sampling.steps)
@@ -96,7 +96,8 @@ def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:
             frames = sandbox.read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)
             pixels = frames_to_pixels(frames).to(models.device)
             last, all_of_them = models.vae.encode(pixels[:, :, -1:]), models.vae.encode(pixels)
-            return Handover(last, tail_of(all_of_them), frames[-OVERLAP_FRAMES:])
+            eve = eve_of(all_of_them) if len(frames) == TAIL_FRAMES else None
+            return Handover(last, tail_of(all_of_them), frames[-OVERLAP_FRAMES:], eve=eve)
 
 
 def head(plan: Plan, folder: WorkFolder, finisher: Finisher) -> list[Path]:
@@ -157,9 +158,14 @@ def read_mask(path: Path, begin: int, count: int, size: Size) -> NDArray[np.floa
     return np.asarray(frames.mean(axis=3, dtype=np.float32) / 255)
 
 
-def decoded_frames(latents: Tensor, handover: Handover, color_correction: float, models: Models) -> Frames:
-    """All frames of a window, in the colours of what was shown before. latents: [B, 16, T, h, w] -> [F, H, W, 3]"""
-    whole = with_tail(latents, handover.tail)
+def decoded_frames(
+    latents: Tensor, handover: Handover, color_correction: float, models: Models
+) -> tuple[Frames, Frames]:
+    """What a window repeats of the film, and what it shows, in the colours of what was shown before.
+
+    latents: [B, 16, T, h, w] -> twice [F, H, W, 3]
+    """
+    whole = in_film(latents, handover.tail, handover.eve)
     reference = None
     if color_correction and handover.shown is not None:
         reference = frames_to_pixels(handover.shown[-1:]).to(models.device)
@@ -170,31 +176,30 @@ def decoded_frames(latents: Tensor, handover: Handover, color_correction: float,
     def decoded(decode: Decode) -> Frames:
         return np.concatenate([to_uint8(in_colours(pixels)) for pixels in decode(whole)])
 
-    return decode_with_what_fits(models.vae, models.latents_per_call, decoded)
+    frames = decode_with_what_fits(models.vae, models.latents_per_call, decoded)
+    known = 0 if handover.tail is None else whole.shape[2] - latents.shape[2] + 2  # up to the tail
+    repeated = models.vae.config.frames(known) if known else 0
+    return frames[:repeated], frames[repeated:]
 
 
 @dataclass(frozen=True)
 class Filmed:
-    """A window as it was decoded: the tail [B, 16, 1, h, w] and all of its frames [F, H, W, 3]."""
+    """A window: its latents [B, 16, T, h, w], what it repeats of the film and what it shows, each [F, H, W, 3]."""
 
-    tail: Tensor
-    frames: Frames
-
-    def shown_after(self, handover: Handover) -> Frames:
-        """Its frames that the film shows: a window that continues something begins with 5 that were shown before."""
-        return self.frames[0 if handover.tail is None else DROPPED_FRAMES :]
+    latents: Tensor
+    repeated: Frames
+    shown: Frames
 
 
 def handed_on(filmed: Filmed, before: Handover, number: int) -> Handover:
     """What window `number` of the whole film hands on, with what was measured of it."""
-    shown = filmed.shown_after(before)
     seam = None
-    if before.shown is not None:
-        repeated = filmed.frames[DROPPED_FRAMES - len(before.shown) : DROPPED_FRAMES]
-        seam = seam_between(before.shown, repeated)
-    told = measured(number, shown, seam, before.measured)
-    last = shown[-OVERLAP_FRAMES:].copy()  # a view would hold the whole window
-    return Handover(before.anchor, filmed.tail, last, (*before.measured, told))
+    if before.shown is not None and len(filmed.repeated):
+        seam = seam_between(before.shown, filmed.repeated[-len(before.shown) :])
+    told = measured(number, filmed.shown, seam, before.measured)
+    last = filmed.shown[-OVERLAP_FRAMES:].copy()  # a view would hold the whole window
+    latents = filmed.latents
+    return Handover(before.anchor, tail_of(latents), last, (*before.measured, told), eve_of(latents))
 
 
 @dataclass(frozen=True)
