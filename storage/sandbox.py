@@ -111,7 +111,7 @@ def read_tail(path: Path, frames: int, keep_frames: int | None, size: Size) -> F
 
 
 def read_part(path: Path, begin: int, frames: int, size: Size) -> Frames:
-    """At most `frames` frames of a video from number `begin` (from 0) at `size`: [F, H, W, 3]. F is 0 behind its end."""
+    """At most `frames` frames of a video from number `begin`, from 0, at `size`: [F, H, W, 3]. F is 0 behind it."""
     question = replace(_of_video("part", path, None, size, frames), begin=begin)
     return _frames(*_answer(question, most_bytes=frames * 3 * size.width * size.height), size)
 

@@ -165,10 +165,13 @@ def test_a_page_is_one_that_can_be_shown(custom_id):
 LINE = st.text(max_size=30) | st.from_regex(r"\s*[0-9.,]{1,12} ?s?:? .{0,10}", fullmatch=True)
 
 
-@given(st.lists(LINE, max_size=4), st.integers(1, 5))
+LONG = plan_of("15 s of my dog, he jumps at 8 seconds").plan
+
+
+@given(st.lists(LINE, max_size=4), st.integers(0, len(LONG.windows) - 1))
 def test_beats_that_are_typed_are_beats_or_a_sentence(lines, window):
     with one_sentence():
-        beats = beats_of("\n".join(lines), window, "en-US")
+        beats = beats_of("\n".join(lines), LONG, window, "en-US")
         assert all(0 <= beat.seconds <= 5.0625 for beat in beats)
 
 

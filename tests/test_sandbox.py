@@ -280,6 +280,11 @@ def test_frames_are_those_of_the_decoder(tmp_path):
     frames = list(sandbox.read_frames(path, -2, SIZE))
     np.testing.assert_array_equal(frames, list(footage.read_frames(path, -2, SIZE)))
     np.testing.assert_array_equal(sandbox.read_tail(path, 9, None, SIZE), footage.read_tail(path, 9, None, SIZE))
+    for begin, count in ((0, 4), (9, 81), (99, 81)):
+        part = sandbox.read_part(path, begin, count, SIZE)
+        np.testing.assert_array_equal(part, footage.read_part(path, begin, count, SIZE))
+    assert not sandbox.is_picture(path)
+    assert sandbox.is_picture(draw(tmp_path / "dog.png", 1))
 
 
 def children() -> set[str]:
