@@ -6,14 +6,17 @@ What people say in a conversation is bot/conversation.py's, which stands on thes
 import asyncio
 import contextlib
 import secrets
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Self
 
 from bot.crew import Crew
-from bot.intake import Intake
+from bot.intake import Intake, Photo
 from bot.line import Line
 from bot.proposal import Proposal, draft_of
 from bot.quota import Quota
@@ -65,6 +68,7 @@ from storage.workers import Workers
 SEEDS = 10**9  # that we draw from: short enough to be typed
 WATCH_SECONDS = 0.2
 STRAY_SECONDS = 3600.0  # after which a picture that nothing names was sent in vain
+READERS = 2  # of files, at once
 LOOK_PIXELS = 448  # of a picture's longer side, for a language model that sees
 
 
@@ -90,12 +94,13 @@ class Studio:
         self.cards = Cards(database)
         self.seen = Seen(database)
         self.manners = Manners(database)
-        self.quota = Quota(self.jobs, self.takes, Spent(database))
+        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database))
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
         self.eviction = Eviction(database, self.media, settings.media_gb)
         self.library = LoraLibrary(settings.lora_dir)
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
+        self._readers = ThreadPoolExecutor(READERS, "reader")
         self._director = Director(library=self.library)
         self.reader: Reader = RuleReader()
         if self.model:
@@ -135,7 +140,7 @@ class Studio:
         self, wish: Wish, on_planning: OnPlanning = quietly
     ) -> tuple[Storyboard, tuple[str, ...], tuple[str, ...]]:
         """A storyboard to look at, its prompts, and notes on it. Pictures may be missing."""
-        request, notes = await asyncio.to_thread(self.request, wish)
+        request, notes = await self.received(wish)
         storyboard, more = await self._director.sketch(request, self._preset(wish), on_planning)
         self._require_length(film_seconds(len(storyboard.windows)))
         triggers = triggers_of(request.loras or ())
@@ -195,7 +200,7 @@ class Studio:
 
     async def _told(self, wish: Wish, kind: IntentKind, context: Context, on_planning: OnPlanning) -> Proposal:
         """What a command says outright."""
-        request, notes = await asyncio.to_thread(self.request, wish)
+        request, notes = await self.received(wish)
         proposal = await self.propose(wish, request, as_told(kind, request, context), context, on_planning)
         return replace(proposal, notes=(*notes, *proposal.notes))
 
@@ -213,7 +218,7 @@ class Studio:
             plan = plan.model_copy(update={"timing": Timing(wish.timing)})
         self._require_length(plan.new_seconds)
         if wish.policy:
-            self.quota.require(wish.requester, wish.policy, plan.new_seconds)
+            self.quota.require(wish, wish.policy, plan.new_seconds)
         again = self.require_files(plan)
         draft = self.judged(wish, draft_of(replace(direction, plan=plan), request, context))
         return Proposal(draft, self.errand(wish, draft), (*again, *direction.notes))
@@ -228,7 +233,7 @@ class Studio:
     def judged(self, wish: Wish, draft: Draft) -> Draft:
         """A draft that may be filmed where the wish was made, marked if it belongs into age-restricted channels."""
         words = " ".join(window.prompt for window in draft.plan.windows)
-        restricted = self.moderator.require(Case(words, wish.channel, wish.requester)) or draft.request.restricted
+        restricted = self.moderator.require(self._case(wish, words)) or draft.request.restricted
         require_place(wish, restricted)
         return draft.model_copy(update={"request": draft.request.model_copy(update={"restricted": restricted})})
 
@@ -244,6 +249,11 @@ class Studio:
     def _preset(self, wish: Wish) -> Preset:
         return find_preset(wish.preset) if wish.preset else self.preset
 
+    async def received(self, wish: Wish) -> tuple[Request, tuple[str, ...]]:
+        """The same as `request`. Files are read by few threads, so that nobody else's work waits behind slow ones."""
+        threads = self._readers if wish.images or wish.video else None
+        return await asyncio.get_running_loop().run_in_executor(threads, self.request, wish)
+
     def request(self, wish: Wish) -> tuple[Request, tuple[str, ...]]:
         """A wish whose numbers are checked and whose files are in the media store. Files come last: they are kept."""
         limits = self.settings
@@ -256,10 +266,10 @@ class Studio:
         pictures = (*wish.images, *wish.anchors)
         if len(pictures) > limits.max_pictures:
             raise UserError(f"{len(pictures)} pictures are too many: {limits.max_pictures} at most, please.")
-        tuning, names = read_tuning(wish.settings), [path.name for path in wish.files]
+        tuning = read_tuning(wish.settings)
         checked_guide(wish)
-        said = " ".join([wish.text, *names])
-        restricted = self.moderator.require(Case(said, wish.channel, wish.requester, pictures))
+        photos = [self._intake.look(path) for path in pictures]
+        restricted = self._judged_as_said(wish, photos)
         require_place(wish, restricted)
         size, notes = checked_size(wish.size)
         loras, text = take_loras(wish.text, self.library)
@@ -275,7 +285,7 @@ class Studio:
             keep_frames=checked_keep_frames(wish),
             images=(
                 *([self._intake.black(size or self._preset(wish).budget)] if wish.black else []),
-                *(self._intake.picture(path) for path in pictures),
+                *map(self._intake.keep, photos),
             ),
             anchors=len(wish.anchors),
             clip=self._intake.clip(wish.video, wish.keep_frames) if wish.video else None,
@@ -285,7 +295,20 @@ class Studio:
             restricted=restricted,
             loras=loras,
         )
-        return request, notes
+        return request, (*notes, *(note for photo in photos for note in photo.notes))
+
+    def _judged_as_said(self, wish: Wish, photos: Sequence[Photo]) -> bool:
+        """Whether what a person said and showed belongs into age-restricted channels. The judge gets the pictures as
+        they would be kept, in files that are gone afterwards."""
+        said = " ".join([wish.text, *(path.name for path in (*wish.images, *([wish.video] if wish.video else [])))])
+        with tempfile.TemporaryDirectory(prefix="longtake-") as folder:
+            files = [Path(folder, f"{number}.png") for number, _ in enumerate(photos, start=1)]
+            for file, photo in zip(files, photos, strict=True):
+                file.write_bytes(photo.png)
+            return self.moderator.require(self._case(wish, said, files))
+
+    def _case(self, wish: Wish, words: str, pictures: Sequence[Path] = ()) -> Case:
+        return Case(words, wish.channel, wish.requester, tuple(pictures), wish.age_restricted)
 
     def _require_length(self, seconds: float) -> None:
         """What a story asks for by itself is limited like what an option asks for, but for the rounding to windows."""

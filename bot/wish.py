@@ -35,6 +35,8 @@ class Wish:
     message: str | None = None
     policy: Policy | None = None  # what holds where the wish was made; None has no limits but the studio's
     age_restricted: bool = False  # made where only adults are
+    moderates: bool = False  # by who may clean up after others there
+    place: str = ""  # the server; "" where there is none
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -13,8 +13,8 @@ from engine.folder import Handover, WorkFolder
 from engine.guide import WindowGuide, mask_of
 from engine.models import Models
 from engine.pixels import frames_to_pixels
-from storage.footage import read_part, read_tail
-from storage.pictures import cover, is_picture, load_picture
+from storage import sandbox
+from storage.pictures import cover, load_picture
 from storage.schema import Plan, Size
 from storage.timeline import NEW_FRAMES, WINDOW_FRAMES
 
@@ -29,7 +29,7 @@ def window_guide(plan: Plan, number: int, handover: Handover, folder: WorkFolder
     if plan.guide is None:
         return None
     begin = (plan.first_window + number - 2) * (NEW_FRAMES - plan.discard_frames)
-    frames = read_part(folder.media(plan.guide.video), begin, WINDOW_FRAMES, plan.size)
+    frames = sandbox.read_part(folder.media(plan.guide.video), begin, WINDOW_FRAMES, plan.size)
     if not len(frames):
         return None
     whole_latents = frames[: len(frames) - (len(frames) - 1) % models.vae.config.frames_per_latent]
@@ -48,10 +48,10 @@ def read_mask(path: Path, begin: int, count: int, size: Size) -> NDArray[np.floa
 
     A picture is the mask of every frame, and so is the last frame of a video of masks behind its end.
     """
-    if is_picture(path):
+    if sandbox.is_picture(path):
         frames = np.asarray(cover(load_picture(path), size))[None]
     else:
-        frames = read_part(path, begin, count, size)
+        frames = sandbox.read_part(path, begin, count, size)
         missing = count - len(frames)
-        frames = np.concatenate([frames, np.repeat(read_tail(path, 1, size=size), missing, axis=0)])
+        frames = np.concatenate([frames, np.repeat(sandbox.read_tail(path, 1, None, size), missing, axis=0)])
     return np.asarray(frames.mean(axis=3, dtype=np.float32) / 255)

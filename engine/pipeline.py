@@ -25,7 +25,8 @@ from engine.models import Models
 from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
 from engine.segments import fitted, join
 from engine.writer import WindowWriter
-from storage.footage import Frames, read_frames, read_tail
+from storage import sandbox
+from storage.footage import Frames
 from storage.pictures import load_picture
 from storage.schema import ContinueTake, ContinueVideo, Measured, Plan, Progress, Size, Stage, StartImage
 from storage.timeline import OVERLAP_FRAMES, film_frames_in
@@ -109,10 +110,10 @@ def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:
         case ContinueTake(video=video, tail=tail):
             handover = Handover.load(folder.media(tail), models.device)
             if handover.shown is None:  # of an older Longtake
-                return replace(handover, shown=read_tail(folder.media(video), OVERLAP_FRAMES, None, plan.size))
+                return replace(handover, shown=sandbox.read_tail(folder.media(video), OVERLAP_FRAMES, None, plan.size))
             return handover
         case ContinueVideo(video=video, keep_frames=keep):
-            frames = read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)
+            frames = sandbox.read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)
             pixels = frames_to_pixels(frames).to(models.device)
             last, all_of_them = models.vae.encode(pixels[:, :, -1:]), models.vae.encode(pixels)
             eve = eve_of(all_of_them) if len(frames) == TAIL_FRAMES else None
@@ -129,7 +130,7 @@ def head(plan: Plan, folder: WorkFolder, finisher: Finisher) -> list[Path]:
         case ContinueVideo(video=media, keep_frames=keep):
             pass
     video = folder.media(media)
-    kept = (frame[None] for frame in read_frames(video, keep, plan.size))
+    kept = (frame[None] for frame in sandbox.read_frames(video, keep, plan.size))
     finished = finisher.finished(kept, before=None, seed=plan.seed)
     return [fitted(video, finisher.size, keep, folder.head, finisher.fps, finished)]
 

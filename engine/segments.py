@@ -22,8 +22,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
+from storage import sandbox
 from storage.disk import whole
-from storage.footage import EXACT, Frames, kept_frames, opened, probe, read_frames
+from storage.footage import EXACT, Frames, kept_frames, opened
 from storage.schema import Size
 from storage.timeline import FPS, WINDOW_SECONDS, finished_frames
 
@@ -61,10 +62,11 @@ def fitted(
     """The kept frames of `video` as something that joins with segments of `size`. -> `video` itself, or `out`
 
     A film of Longtake that is kept whole fits as it is. Anything else is encoded anew into `out`, without its sound:
-    `frames`, which are not asked for before, or else the kept ones at 16 a second.
+    `frames`, which are not asked for before, or else the kept ones at 16 a second. A stranger's is decoded in the
+    sandbox, and opened here only after it was gone through there.
     """
     if not _fits(video, size, keep_frames, fps):
-        kept = (frame[None] for frame in read_frames(video, keep_frames, size)) if frames is None else frames
+        kept = (frame[None] for frame in sandbox.read_frames(video, keep_frames, size)) if frames is None else frames
         write_segment(kept, size, out, fps)
         return out
     return video
@@ -155,7 +157,7 @@ def _segment_header(size: Size, fps: int) -> _Header:
 
 def _fits(video: Path, size: Size, keep_frames: int | None, fps: int) -> bool:
     """Whether a video is a film whose parts are like segments of `size` and `fps`, and all of it is kept."""
-    facts = probe(video)
+    facts, _ = sandbox.probe(video)
     kept_whole = kept_frames(facts.frames, keep_frames) == facts.frames
     if not kept_whole or facts.rotation or _header(video) != _segment_header(size, fps):
         return False

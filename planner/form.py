@@ -13,7 +13,19 @@ from typing import Any
 
 from planner.brief import Brief, Offer
 from planner.cues import FIRST_BEAT_SECONDS, Cue
-from planner.filled import Unreadable, a_text, an_object, field, joined, line, parsed, plain, plain_text, sentence
+from planner.filled import (
+    Unreadable,
+    a_text,
+    an_object,
+    field,
+    finite,
+    joined,
+    line,
+    parsed,
+    plain,
+    plain_text,
+    sentence,
+)
 from planner.language.model import JsonSchema
 from planner.words import stems
 from storage.schema import Beat, Storyboard, StoryboardWindow
@@ -118,7 +130,7 @@ class Form:
 
     def _beat(self, beat: Any, window: int) -> tuple[Beat, int]:
         seconds = self.seconds(window)
-        second = min(max(float(field(beat, "seconds", float | int)), seconds[0]), seconds[-1])
+        second = min(max(finite(beat, "seconds"), seconds[0]), seconds[-1])
         action = line(field(beat, "action", str), "action")
         event = field(beat, "event", int)
         if not action or not 0 <= event <= len(self.cues):

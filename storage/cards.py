@@ -86,6 +86,14 @@ class Cards:
         where = "channel = :channel AND asker = :asker AND draft IS NOT NULL AND NOT closed"
         return self._first(where, {"channel": channel, "asker": asker})
 
+    def waiting(self, place: str) -> int:
+        """How many films of a server wait or are being filmed."""
+        sql = """
+            SELECT count(DISTINCT jobs.id) AS waiting FROM jobs JOIN cards ON cards.job = jobs.id
+            WHERE jobs.state IN ('queued', 'running') AND cards.place = :place
+        """
+        return int(self._database.rows(sql, {"place": place})[0]["waiting"])
+
     def of(self, asker: str) -> list[Card]:
         """All cards of a person, oldest first."""
         rows = self._database.rows("SELECT * FROM cards WHERE asker = :asker ORDER BY id", {"asker": asker})

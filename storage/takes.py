@@ -59,6 +59,16 @@ class Takes:
         where = "WHERE jobs.requester = :person AND takes.created_ms >= :since ORDER BY takes.id"
         return self._select(where, {"person": person, "since": to_milliseconds(since.timestamp())})
 
+    def made_in(self, place: str, since: datetime) -> list[Take]:
+        """The takes that a server got since a time, oldest first; a card says which server asked."""
+        where = """
+            JOIN cards ON cards.job = jobs.id
+            WHERE cards.place = :place AND takes.id >
+                coalesce((SELECT id FROM takes WHERE created_ms < :since ORDER BY id DESC LIMIT 1), 0)
+            GROUP BY takes.id ORDER BY takes.id
+        """
+        return self._select(where, {"place": place, "since": to_milliseconds(since.timestamp())})
+
     def like(self, plan: Plan, limit: int) -> list[Take]:
         """The newest takes whose windows cost as much as those of a plan: same model, size and sampling."""
         where = """

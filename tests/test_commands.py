@@ -5,10 +5,9 @@ from pathlib import Path
 
 import discord
 import pytest
-from discord_world import World, settings_in, world
+from discord_world import World, client_on, settings_in, world
 
 from bot.discord.client import WATCH_SECONDS, LongtakeClient
-from bot.studio import Studio
 from storage.schema import Person, Policy, Style
 
 pytestmark = pytest.mark.asyncio
@@ -370,7 +369,7 @@ async def test_the_gallery_pages_and_its_buttons_survive_a_restart(tmp_path: Pat
         assert "**20 takes**, newest first · page 1 of 3" in text
         assert text.index("**20**") < text.index("**19**")
         settings = settings_in(tmp_path)
-        await w.env.restart_bot(LongtakeClient(Studio(settings), settings))
+        await w.env.restart_bot(client_on(settings))
         page = next(m for m in (result.response, *result.followups) if m and m.components)
         await w.bob.click(page, label="Older")
         assert "page 2 of 3" in page.content
@@ -528,7 +527,7 @@ async def test_every_setting_of_a_server_can_be_set_and_is_told(tmp_path: Path) 
             ("channels allow", {"channel": w.channel}),
             ("channels deny", {"channel": other}),
             ("roles allow", {"role": role}),
-            ("limits", {"waiting": 2, "minutes": 5.0, "seconds": 20.0}),
+            ("limits", {"waiting": 2, "minutes": 5.0, "seconds": 20.0, "requests": 7}),
             ("styles add", {"name": "noir", "words": "In black and white."}),
             ("restricted", {"policy": "spoiler"}),
             ("who-may continue", {"who": "owner"}),
@@ -543,7 +542,8 @@ async def test_every_setting_of_a_server_can_be_set_and_is_told(tmp_path: Path) 
         assert w.studio.manners.policy(here) == Policy(
             channels=(f"discord:{w.channel.id}",), refused_channels=(f"discord:{other.id}",),
             roles=(f"discord:{role.id}",),
-            banned=(f"discord:{w.bob.id}",), queue_per_person=2, minutes_per_day=5.0, max_seconds=20.0, approve=False,
+            banned=(f"discord:{w.bob.id}",), queue_per_person=2, minutes_per_day=5.0, max_seconds=20.0,
+            requests_per_hour=7, approve=False,
             post_windows=True, continue_by="owner", cancel_by="anyone", restricted="spoiler",
             styles=(Style(name="noir", words="In black and white."),), paused=True, log_channel=f"discord:{other.id}",
         )  # fmt: skip
@@ -614,7 +614,7 @@ async def test_discord_is_told_of_the_commands_once_until_they_change(tmp_path: 
         puts = [entry for entry in w.env.http_requests if entry.method == "PUT" and entry.path.endswith("/commands")]
         assert len(puts) == 1
         settings = settings_in(tmp_path)
-        await w.env.restart_bot(LongtakeClient(Studio(settings), settings))
+        await w.env.restart_bot(client_on(settings))
         puts = [entry for entry in w.env.http_requests if entry.method == "PUT" and entry.path.endswith("/commands")]
         assert len(puts) == 1
         assert "Planned" in said(await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo))

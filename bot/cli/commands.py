@@ -24,8 +24,8 @@ from bot.intake import named
 from bot.studio import Studio
 from planner.settings import PlannerSettings
 from prompts import negative_prompt
+from storage import sandbox
 from storage.disk import DiskFull
-from storage.footage import probe, read_comment
 from storage.loras import LoraLibrary
 from storage.schema import Measured, Plan, UserError
 from storage.settings import read_settings
@@ -191,9 +191,9 @@ def talk(options: Options) -> int:
 def plan_inside(video: Path) -> tuple[Plan, int]:
     """The plan that `video` was filmed from, and its frames."""
     with named(video):
-        comment, frames = read_comment(video), probe(video).frames
+        facts, comment = sandbox.probe(video)
     try:
-        return Plan.model_validate_json(comment or ""), frames
+        return Plan.model_validate_json(comment or ""), facts.frames
     except ValidationError as error:
         raise UserError(f"{video} holds no plan: Longtake did not make it, or it was encoded anew.") from error
 

@@ -35,7 +35,7 @@ def doctor(options: Options) -> int:
         "runs on": f"{engine['device']}, {engine['threads']} threads, {engine['precision']}",
         "models": ", ".join(engine["models"]) or "none",
         "preset": f"{chosen.preset}: model {model}, {'ready' if ready else 'NOT INSTALLED'}",
-        "planner": f"{planner.llm}" if studio.model else "rules",
+        "planner": planner.llm_shown if studio.model else "rules",
         "data": f"{chosen.data_dir.resolve()}, {chosen.disk.free_gib:.1f} GiB free",
         "workers": ", ".join(studio.workers.alive()) or "none (one is started when a film is asked for)",
         "queue": str(len(studio.jobs.queue())),

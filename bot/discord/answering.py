@@ -54,6 +54,15 @@ def sentence_of(error: Exception, locale: str, key: str = "error.trouble") -> st
     return say(locale, key, number=number)
 
 
+async def served(interaction: discord.Interaction) -> bool:
+    """Whether who calls a command or presses a button is let in where they are; they are told if not."""
+    if await interaction.client.door.admits(interaction.guild_id, interaction.user.id):  # type: ignore[attr-defined]
+        return True
+    if interaction.type is not discord.InteractionType.autocomplete:
+        await refuse(interaction, say(str(interaction.locale), "error.server_refused"))
+    return False
+
+
 async def refuse(interaction: discord.Interaction, text: str) -> None:
     """Say privately why nothing is done, as the first answer."""
     await interaction.response.send_message(text, ephemeral=True)

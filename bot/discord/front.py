@@ -13,6 +13,7 @@ from bot.conversation import Conversation, Reply
 from bot.discord.answering import sentence_of
 from bot.discord.ask import Ask, pictures_of
 from bot.discord.board import Board
+from bot.discord.cdn import Cdn
 from bot.discord.desk import CardDesk
 from bot.discord.details import details_of, storyboard_text
 from bot.discord.forgetting import Forgetting
@@ -28,23 +29,25 @@ from storage.schema import Card, Draft, IntentKind, Job, JobState, Policy, Reque
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
 LONGEST_LINE = 1000  # letters of a sentence that answers
-FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, "paused": False}  # of a plan to look at
+FREE = {"queue_per_person": 50, "minutes_per_day": 1440.0, "max_seconds": None, "paused": False,
+        "server_queue": None, "server_minutes": None}  # of a plan to look at  # fmt: skip
 
 
 class Front(Forgetting):
     """The use cases of the channel."""
 
-    def __init__(self, studio: Studio, settings: DiscordSettings, board: Board) -> None:
+    def __init__(self, studio: Studio, settings: DiscordSettings, board: Board, cdn: Cdn) -> None:
         super().__init__(studio, settings, board)
+        self._cdn = cdn
         self.conversation = Conversation(studio)
 
     # ---- what is said ----
 
     async def hear(self, ask: Ask) -> tuple[str, ...]:
         """A message in words. What it wants filmed gets a card; everything else is answered in sentences."""
-        policy = self.admit(ask)
+        policy = self.admit_request(ask)
         former = self._discussed(ask)
-        async with pictures_of(ask.attachments, self.settings.discord_picture_mib) as pictures:
+        async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
             wish = self._wish(ask, policy, pictures, take=self._replied_take(ask))
             turn = await self.conversation.hear(wish, CardDesk(self.studio.cards, former))
         if turn.films and turn.intent.kind is not IntentKind.FILM and turn.context.take:
@@ -94,7 +97,7 @@ class Front(Forgetting):
         if ask.attachments:
             await self._propose(ask, None, self.studio.film, approve=True)
             return ()
-        storyboard, _, notes = await self.studio.sketch(self._wish(ask, self.admit(ask)))
+        storyboard, _, notes = await self.studio.sketch(self._wish(ask, self.admit_request(ask)))
         return (*storyboard_text(storyboard), *notes, say(ask.locale, "plan.no_picture"))
 
     async def approve(self, ask: Ask, card: Card) -> None:
@@ -178,10 +181,10 @@ class Front(Forgetting):
         self, ask: Ask, take: Take | None, propose: Propose, approve: bool | None = None
     ) -> Proposal | None:
         """What is planned and stands on a card of its own; None if that was cancelled meanwhile."""
-        policy = self.admit(ask)
+        policy = self.admit(ask) if approve is False else self.admit_request(ask)
         if approve:
             policy = policy.model_copy(update=FREE)
-        async with pictures_of(ask.attachments, self.settings.discord_picture_mib) as pictures:
+        async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
             wish = self._wish(ask, policy, pictures, take=take.id if take else None)
 
             async def direct(card: Card) -> Reply:
@@ -271,6 +274,7 @@ class Front(Forgetting):
             text=f"{ask.text.rstrip('. ')}. {style.words}" if style and ask.text else ask.text,
             channel=ask.channel_key,
             requester=ask.asker_key,
+            place=ask.place,
             images=pictures,
             seconds=ask.seconds or self._own_seconds(ask, take),
             size=ask.size,
@@ -282,6 +286,7 @@ class Front(Forgetting):
             message=str(ask.message) if ask.message else None,
             policy=policy,
             age_restricted=ask.restricted,
+            moderates=ask.moderates,
         )
 
     def _own_seconds(self, ask: Ask, take: int | None) -> float | None:

@@ -4,6 +4,7 @@ Everything that crosses a process, a disk or a language model is one of these. A
 same video. Identities, states and times belong to Job and Take.
 """
 
+from storage.errors import UserError
 from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
 from storage.schema.lora import Lora, LoraSheet
@@ -38,7 +39,7 @@ from storage.schema.sampling import (
 from storage.schema.size import Size
 from storage.schema.storyboard import Beat, Storyboard, StoryboardWindow
 from storage.schema.tuning import MOST_STEPS, NOISE_LEVELS, Term, Tuning
-from storage.schema.value import MediaId, Seed, UserError, Value
+from storage.schema.value import MediaId, Seed, Value
 
 __all__ = [
     "MAGCACHE_STEPS",

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from storage.schema.value import UserError, Value
+from storage.errors import UserError
+from storage.schema.value import Value
 
 MAGCACHE_STEPS = 50  # at most; its ratios were measured over 40
 

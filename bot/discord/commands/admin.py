@@ -96,9 +96,15 @@ async def limits(
     waiting: app_commands.Range[int, 1, 50] | None = None,
     minutes: app_commands.Range[float, 0.1, 1440.0] | None = None,
     seconds: app_commands.Range[float, 1.0, 3600.0] | None = None,
+    requests: app_commands.Range[int, 1, 1000] | None = None,
 ) -> None:
     """How much a person may ask for."""
-    given = {"queue_per_person": waiting, "minutes_per_day": minutes, "max_seconds": seconds}
+    given = {
+        "queue_per_person": waiting,
+        "minutes_per_day": minutes,
+        "max_seconds": seconds,
+        "requests_per_hour": requests,
+    }
     await change(interaction, lambda _: {name: value for name, value in given.items() if value is not None})
 
 
