@@ -56,7 +56,9 @@ async def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     rooms = [CHANNEL + number for number in range(options.channels)]
     photo = draw(folder / "photo.png", 1, (1280, 720)).read_bytes()
     database = Database.open(folder / "data" / "longtake.db")
-    Manners(database).keep_policy(key_of(GUILD), Policy(queue_per_person=50, minutes_per_day=1440))
+    Manners(database).keep_policy(
+        key_of(GUILD), Policy(queue_per_person=50, minutes_per_day=1440, requests_per_hour=1000)
+    )
     async with serving() as server:
         server.messages |= {room: {} for room in rooms}
         bot = await start_bot(folder, server.port)

@@ -175,6 +175,7 @@ def build(options: argparse.Namespace, plan: Plan, device: torch.device) -> tupl
         device=device,
         trained=False,
         latents_per_call=4,
+        finish_dir=ROOT,
     )
     return models, need
 

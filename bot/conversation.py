@@ -1,6 +1,5 @@
 """A conversation with the director: a message in its context, and what it is answered with."""
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -90,7 +89,7 @@ class Conversation:
 
     async def hear(self, wish: Wish, desk: Desk) -> Turn:
         """What a message wants, in its context."""
-        request, notes = await asyncio.to_thread(self._studio.request, wish)
+        request, notes = await self._studio.received(wish)
         context = self._context(wish, desk)
         return Turn(wish, desk, request, await self._studio.reader.understand(request, context), context, notes)
 
@@ -125,8 +124,8 @@ class Conversation:
             raise UserError("There is no draft to film any more: it is filmed, or changed. Say what you want to see.")
         try:
             if wish.policy:
-                self._studio.quota.require(wish.requester, wish.policy, draft.plan.new_seconds)
-            self._studio.media.require(draft.plan.media)
+                self._studio.quota.require(wish, wish.policy, draft.plan.new_seconds)
+            self._studio.require_files(draft.plan)
         except UserError:
             desk.keep(draft)  # for when there is room
             raise
@@ -145,6 +144,7 @@ class Conversation:
             if job.id == intent.job or (intent.job is None and job.errand.requester == wish.requester)
         ]
         if own:
+            _require_may_cancel(wish, next(job for job in jobs if job.id == max(own)))
             return f"Job {self._studio.cancel(max(own)).id} is cancelled."
         if turn.context.draft:
             turn.desk.keep(None)
@@ -170,4 +170,12 @@ class Conversation:
             ),
             waiting=len(self._studio.jobs.queue()),
             takes=tuple(self._studio.takes.history(channel, limit=20)),
+            loras=tuple(lora.title for lora in self._studio.library.entries()),
         )
+
+
+def _require_may_cancel(wish: Wish, job: Job) -> None:
+    """UserError for a job of somebody else, unless a moderator asks or everybody may."""
+    own = job.errand.requester == wish.requester
+    if wish.policy and not own and not wish.moderates and wish.policy.cancel_by != "anyone":
+        raise UserError(f"Job {job.id} is somebody else's: only who asked for it or a moderator can cancel it.")

@@ -6,12 +6,13 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.jobs import MAX_ATTEMPTS
 from storage.workers import Workers
 
 STARTING_SECONDS = 60.0  # for how long a worker that was started counts as alive before it has signed in
 
 
-MOST_FAILURES = 3  # of workers one after the other, before it is no accident
+MOST_FAILURES = MAX_ATTEMPTS + 1  # of workers one after the other: more than one job can kill, so it is no accident
 WRONG_SETTINGS = 2  # exit code of a worker that will never start
 
 
@@ -55,7 +56,7 @@ class Crew:
             return
         self._workers.sign_out(self._started.name)
         self._started = None
-        self._failures += code != 0
+        self._failures = self._failures + 1 if code else 0
         if code == WRONG_SETTINGS or self._failures == MOST_FAILURES:
             last_line = (self._log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
             raise WorkerFailed(f"The worker does not stay alive: {last_line.removeprefix('longtake: ')}")

@@ -1,24 +1,35 @@
-"""What one person may have filmed, so that everybody gets a turn. Film counts when it is delivered, never before."""
+"""What a person and a server may have filmed, so that everybody gets a turn. Film counts when it is delivered."""
 
 import math
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from bot.line import Line
+from bot.wish import Wish
+from storage.cards import Cards
 from storage.forget import Spent
 from storage.jobs import Jobs
 from storage.schema import Policy, UserError
 from storage.takes import Takes
 
 DAY = timedelta(hours=24)
+HOUR = 3600.0  # seconds
 
 
 class Quota:
     """Of one studio."""
 
-    def __init__(self, jobs: Jobs, takes: Takes, spent: Spent) -> None:
-        self._spent = spent
+    def __init__(
+        self, jobs: Jobs, takes: Takes, cards: Cards, spent: Spent, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._jobs = jobs
         self._takes = takes
+        self._cards = cards
+        self._spent = spent
+        self._now = now
+        self._requests: dict[str, deque[float]] = defaultdict(deque)  # when a person asked, in the last hour
 
     def used_minutes(self, person: str) -> float:
         """Minutes of film that a person had in the last 24 hours."""
@@ -40,9 +51,27 @@ class Quota:
         if person in policy.banned:
             raise UserError("You may not ask for films on this server; a moderator can change that.")
 
-    def require(self, person: str, policy: Policy, new_seconds: float) -> None:
+    def count_request(self, person: str, policy: Policy) -> None:
+        """Count something that has to be read and planned; UserError if there were too many within an hour.
+
+        What is counted is gone when the process ends.
+        """
+        now, before = self._now(), self._requests[person]
+        while before and before[0] <= now - HOUR:
+            before.popleft()
+        if len(before) >= policy.requests_per_hour:
+            wait = minutes(before[len(before) - policy.requests_per_hour] + HOUR - now)
+            raise UserError(
+                f"You asked {len(before)} times within an hour; the limit is {policy.requests_per_hour}. Ask again in "
+                f"about {wait}. What is planned already can be filmed with its button."
+            )
+        before.append(now)
+        for idle in [other for other, times in self._requests.items() if times[-1] <= now - HOUR]:
+            del self._requests[idle]
+
+    def require(self, wish: Wish, policy: Policy, new_seconds: float) -> None:
         """UserError if one film more is too many, with what can be done."""
-        self.require_welcome(person, policy)
+        self.require_welcome(wish.requester, policy)
         if policy.paused:
             raise UserError("Filming is paused on this server; what was asked before is kept. Ask a moderator.")
         if policy.max_seconds is not None and new_seconds > policy.max_seconds * 1.1 + 0.5:
@@ -50,18 +79,42 @@ class Quota:
                 f"That is {new_seconds:.0f} s of film; on this server a film has at most {policy.max_seconds:g} s. "
                 "Ask for a shorter one, then continue it."
             )
-        waiting = self.waiting(person)
+        self._require_place(wish, policy)
+        self._require_minutes(wish, policy, new_seconds)
+
+    # ---- inside ----
+
+    def _require_place(self, wish: Wish, policy: Policy) -> None:
+        """UserError if too many films wait: of the person, or of the whole server."""
+        waiting = self.waiting(wish.requester)
         if waiting >= policy.queue_per_person:
-            frees = Line(self._jobs, self._takes).soonest(person)
+            frees = Line(self._jobs, self._takes).soonest(wish.requester)
             when = f" The next place frees in about {minutes(frees)}." if frees else ""
             raise UserError(
                 f"You have {waiting} films waiting; the limit is {policy.queue_per_person}.{when} You can cancel one."
             )
-        used = self.used_minutes(person)
+        if policy.server_queue is not None and (waiting := self._cards.waiting(wish.place)) >= policy.server_queue:
+            raise UserError(
+                f"This server has {waiting} films waiting; the limit is {policy.server_queue}. "
+                "Try again when some of them are done."
+            )
+
+    def _require_minutes(self, wish: Wish, policy: Policy, new_seconds: float) -> None:
+        """UserError if it is too much film for a day: for the person, or for the whole server."""
+        used = self.used_minutes(wish.requester)
         if used + new_seconds / 60 > policy.minutes_per_day:
             raise UserError(
                 f"You had {used:.1f} minutes of film in the last 24 hours; the limit is {policy.minutes_per_day:g}, "
                 f"and this one has {new_seconds / 60:.1f}. It frees up as those get older."
+            )
+        if policy.server_minutes is None:
+            return
+        made = self._takes.made_in(wish.place, datetime.now(UTC) - DAY)
+        used = sum(take.plan.new_seconds for take in made) / 60
+        if used + new_seconds / 60 > policy.server_minutes:
+            raise UserError(
+                f"This server had {used:.1f} minutes of film in the last 24 hours; the limit is "
+                f"{policy.server_minutes:g}, and this one has {new_seconds / 60:.1f}. It frees up as those get older."
             )
 
 

@@ -1,6 +1,7 @@
 """A film as small as a channel takes it: the same frames at a bit rate that fits, encoded once and kept.
 
-python -m bot.shrink FILM BYTES OUT     exit code 0: OUT has at most BYTES; 3: it cannot be that small
+python -m bot.shrink FILM BYTES OUT     exit code 0: OUT has at most BYTES; 3: it cannot be that small;
+4: the disk is full
 """
 
 import asyncio
@@ -10,17 +11,20 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import sqrt
 from pathlib import Path
 
 import av
+from av.video.frame import VideoFrame
 
+from bot.video import video_of
+from storage.disk import DiskFull, needs_room
 from storage.footage import VideoFacts, opened, probe, read_comment
 from storage.media import Media
 from storage.schema import Take
-from storage.timeline import FPS
 
 log = logging.getLogger(__name__)
 LEAST_BITS = 0.035  # a pixel; below it fewer pixels look better than coarser ones (docs/lab.md)
@@ -29,7 +33,7 @@ CONTAINER_BYTES = 4096, 24  # of an MP4 file, and for every frame of its index
 AIM, TRIES = 0.97, 3  # x264 meets its bit rate within a few percent
 # The first pass only learns where bits are needed: as in x264's own fast first pass.
 FIRST_PASS = "pass=1:ref=1:8x8dct=0:partitions=none:me=dia:subme=2:trellis=0"
-CANNOT = 3  # exit code
+CANNOT, FULL = 3, 4  # exit codes: it cannot be that small; there is no room for it
 KEPT_SECONDS = 7 * 86400.0  # that a copy is kept after it was last sent
 MP4 = {"movflags": "+faststart", "movie_timescale": "16384"}  # the index first; whole ticks, so that no frame is cut
 
@@ -51,7 +55,7 @@ def target_of(facts: VideoFacts, most_bytes: float) -> Target | None:
     rate = AIM * 8 * most_bytes / facts.seconds
     if rate <= 0:
         return None
-    bits = rate / (facts.width * facts.height * FPS)
+    bits = rate / (facts.width * facts.height * facts.fps)
     scale = min(1.0, sqrt(bits / LEAST_BITS))
     width, height = (max(2, round(side * scale / 2) * 2) for side in (facts.width, facts.height))
     if min(width, height) < min(SHORTEST_SIDE, facts.width, facts.height):
@@ -63,7 +67,7 @@ def shrink(film: Path, most_bytes: int, out: Path) -> bool:
     """Encode a film anew so that it has at most `most_bytes`. Frames, time and plan stay. False: that cannot be."""
     facts, comment = probe(film), read_comment(film) or ""
     fixed, each = CONTAINER_BYTES
-    room: float = most_bytes - fixed - each * facts.frames - len(comment.encode())
+    room: float = most_bytes - fixed - each * facts.seconds * facts.fps - len(comment.encode())
     for _ in range(TRIES):
         target = target_of(facts, room)
         if target is None:
@@ -81,19 +85,25 @@ def shrink(film: Path, most_bytes: int, out: Path) -> bool:
 
 
 def _encode(film: Path, target: Target, x264: str, out: Path, comment: str) -> None:
-    """All frames of a film, 16 a second, as players want them."""
+    """All frames of a film, as players want them."""
     options = {"preset": "medium", "profile": "high", "x264-params": x264}
-    with opened(film) as (source, stream), av.open(f"file:{out}", "w", format="mp4", options=MP4) as output:
+    fps = round(probe(film).fps)
+    with av.open(f"file:{out}", "w", format="mp4", options=MP4) as output:
         output.metadata["comment"] = comment
-        coded = output.add_stream("libx264", rate=FPS, options=options)
+        coded = output.add_stream("libx264", rate=fps, options=options)
         coded.width, coded.height, coded.pix_fmt = target.width, target.height, "yuv420p"
         coded.bit_rate = target.rate
-        coded.codec_context.time_base = Fraction(1, FPS)
-        for number, frame in enumerate(source.decode(stream)):
+        coded.codec_context.time_base = Fraction(1, fps)
+        for number, frame in enumerate(_decoded(film)):  # outside of it: an error of `output` is not the film's
             scaled = frame.reformat(width=target.width, height=target.height, format="yuv420p")
-            scaled.pts, scaled.time_base = number, Fraction(1, FPS)
+            scaled.pts, scaled.time_base = number, Fraction(1, fps)
             output.mux(coded.encode(scaled))
         output.mux(coded.encode())
+
+
+def _decoded(film: Path) -> Iterator[VideoFrame]:
+    with opened(film) as (source, stream):
+        yield from source.decode(stream)
 
 
 class Copies:
@@ -105,8 +115,11 @@ class Copies:
         self._busy = asyncio.Lock()
 
     async def fitting(self, take: Take, most_bytes: int) -> Path | None:
-        """A file of at most `most_bytes` that shows a take: the film itself if it fits. None if there is none."""
-        film = self._media.path(take.film.video)
+        """A file of at most `most_bytes` that shows a take: the film itself if it fits. None if there is none.
+
+        UserError for a film that is damaged or gone, DiskFull where there is no room for a copy.
+        """
+        film = await asyncio.to_thread(video_of, self._media, take)
         if film.stat().st_size <= most_bytes:
             return film
         copy = self._folder / f"{take.film.video}-{most_bytes}.mp4"
@@ -136,6 +149,8 @@ async def _shrunk(film: Path, most_bytes: int, out: Path) -> bool:
     finally:
         if process.returncode is None:
             process.kill()
+    if code == FULL:
+        raise DiskFull
     if code not in (0, CANNOT):
         log.error("%s could not be made smaller: exit code %d", film, code)
     return code == 0
@@ -144,4 +159,8 @@ async def _shrunk(film: Path, most_bytes: int, out: Path) -> bool:
 if __name__ == "__main__":
     if hasattr(os, "nice"):
         os.nice(10)
-    sys.exit(0 if shrink(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])) else CANNOT)
+    try:
+        with needs_room():
+            sys.exit(0 if shrink(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])) else CANNOT)
+    except DiskFull:
+        sys.exit(FULL)

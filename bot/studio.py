@@ -6,25 +6,31 @@ What people say in a conversation is bot/conversation.py's, which stands on thes
 import asyncio
 import contextlib
 import secrets
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Self
 
 from bot.crew import Crew
-from bot.intake import Intake
+from bot.intake import Intake, Photo
 from bot.line import Line
 from bot.proposal import Proposal, draft_of
 from bot.quota import Quota
 from bot.settings import BotSettings
-from bot.wish import Wish, checked_keep_frames, checked_seed, checked_size, require_place
+from bot.wish import Wish, checked_guide, checked_keep_frames, checked_seed, checked_size, require_place
 from planner.agent import ModelReader, Reader, RuleReader
 from planner.brief import Look, OnPlanning
+from planner.compiler import compile_prompt, triggers_of
 from planner.director import Director, by_name
 from planner.intent import Context, as_told
 from planner.language.model import LanguageModel, ModelFailed
+from planner.loras import asked_lora, take_loras
 from planner.moderation import Case, Moderator, moderator
+from planner.parameters import read_tuning
 from planner.presets import Preset, find_preset
 from planner.prompting import system_message
 from planner.settings import PlannerSettings, language_model
@@ -34,8 +40,10 @@ from storage.cards import Cards, Manners, Seen
 from storage.channels import Channels
 from storage.colours import main_colours
 from storage.database import Database
+from storage.eviction import Eviction
 from storage.forget import Forget, Spent
 from storage.jobs import Jobs
+from storage.loras import LoraLibrary
 from storage.media import Media
 from storage.pictures import load_picture
 from storage.schema import (
@@ -45,6 +53,7 @@ from storage.schema import (
     Intent,
     IntentKind,
     Job,
+    Plan,
     Request,
     Seed,
     Storyboard,
@@ -59,6 +68,7 @@ from storage.workers import Workers
 SEEDS = 10**9  # that we draw from: short enough to be typed
 WATCH_SECONDS = 0.2
 STRAY_SECONDS = 3600.0  # after which a picture that nothing names was sent in vain
+READERS = 2  # of files, at once
 LOOK_PIXELS = 448  # of a picture's longer side, for a language model that sees
 
 
@@ -75,7 +85,7 @@ class Studio:
         planner = planner or PlannerSettings.model_construct()
         self.moderator: Moderator = moderator(planner.blocklist, planner.moderation, planner.restricted_words)
         self.model: LanguageModel | None = language_model(planner)
-        database = Database.open(settings.database)
+        self.database = database = Database.open(settings.database)
         self.jobs = Jobs(database)
         self.takes = Takes(database)
         self.media = Media(settings.media)
@@ -84,14 +94,17 @@ class Studio:
         self.cards = Cards(database)
         self.seen = Seen(database)
         self.manners = Manners(database)
-        self.quota = Quota(self.jobs, self.takes, Spent(database))
+        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database))
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
+        self.eviction = Eviction(database, self.media, settings.media_gb)
+        self.library = LoraLibrary(settings.lora_dir)
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
-        self._director = Director()
+        self._readers = ThreadPoolExecutor(READERS, "reader")
+        self._director = Director(library=self.library)
         self.reader: Reader = RuleReader()
         if self.model:
-            self._director = Director(ModelDirector(self.model, planner.llm_seconds), self._look)
+            self._director = Director(ModelDirector(self.model, planner.llm_seconds), self._look, self.library)
             self.reader = ModelReader(self.model)
 
     async def __aenter__(self) -> Self:
@@ -123,12 +136,16 @@ class Studio:
         first = self.take(wish)
         return await self._told(wish, IntentKind.ANOTHER_TAKE, Context(replied=first), quietly)
 
-    async def sketch(self, wish: Wish, on_planning: OnPlanning = quietly) -> tuple[Storyboard, tuple[str, ...]]:
-        """A storyboard to look at, and notes on it. Pictures may be missing."""
-        request, notes = await asyncio.to_thread(self.request, wish)
+    async def sketch(
+        self, wish: Wish, on_planning: OnPlanning = quietly
+    ) -> tuple[Storyboard, tuple[str, ...], tuple[str, ...]]:
+        """A storyboard to look at, its prompts, and notes on it. Pictures may be missing."""
+        request, notes = await self.received(wish)
         storyboard, more = await self._director.sketch(request, self._preset(wish), on_planning)
         self._require_length(film_seconds(len(storyboard.windows)))
-        return storyboard, (*notes, *more)
+        triggers = triggers_of(request.loras or ())
+        prompts = tuple(compile_prompt(window, triggers) for window in storyboard.windows)
+        return storyboard, prompts, (*notes, *more)
 
     # ---- from a plan to a take ----
 
@@ -164,10 +181,11 @@ class Studio:
         return self.jobs.cancel(job)
 
     def tidy(self) -> None:
-        """Forget what is older than the owner wants it kept, and pictures that no request names any more."""
+        """Forget what is older than the owner wants it kept, pictures that no request names, and videos over budget."""
         if self.settings.retention_days:
             self.forget.older_than(self.settings.retention_days * 86400.0)
         self.forget.strays(STRAY_SECONDS)
+        self.eviction.evict()
 
     def take(self, wish: Wish) -> Take:
         """The take that a wish means."""
@@ -182,7 +200,7 @@ class Studio:
 
     async def _told(self, wish: Wish, kind: IntentKind, context: Context, on_planning: OnPlanning) -> Proposal:
         """What a command says outright."""
-        request, notes = await asyncio.to_thread(self.request, wish)
+        request, notes = await self.received(wish)
         proposal = await self.propose(wish, request, as_told(kind, request, context), context, on_planning)
         return replace(proposal, notes=(*notes, *proposal.notes))
 
@@ -192,7 +210,7 @@ class Studio:
         """The plan of an intent that is filmed, within the limits."""
         if intent.kind in (IntentKind.FILM, IntentKind.CONTINUE):
             intent = intent.model_copy(update={"wishes": intent.wishes.over(self.channels.wishes(wish.channel))})
-        terms = Filming(self._preset(wish), seed=_new_seed())
+        terms = Filming(self._preset(wish), seed=new_seed())
         direction = await self._director.direct(intent, request, context, terms, on_planning)
         plan = direction.plan
         assert plan is not None, "an intent to film gives a plan"
@@ -200,15 +218,22 @@ class Studio:
             plan = plan.model_copy(update={"timing": Timing(wish.timing)})
         self._require_length(plan.new_seconds)
         if wish.policy:
-            self.quota.require(wish.requester, wish.policy, plan.new_seconds)
-        self.media.require(plan.media)
+            self.quota.require(wish, wish.policy, plan.new_seconds)
+        again = self.require_files(plan)
         draft = self.judged(wish, draft_of(replace(direction, plan=plan), request, context))
-        return Proposal(draft, self.errand(wish, draft), direction.notes)
+        return Proposal(draft, self.errand(wish, draft), (*again, *direction.notes))
+
+    def require_files(self, plan: Plan) -> tuple[str, ...]:
+        """UserError when a file that a plan needs is gone for good; a note when one is filmed again first."""
+        gone = {media: self.takes.by_video(media) for media in plan.media if not self.media.has(media)}
+        self.media.require(media for media, take in gone.items() if take is None)
+        told = "The video of take {} was removed to save room, so it is filmed again first."
+        return tuple(told.format(take.id) for take in gone.values() if take)
 
     def judged(self, wish: Wish, draft: Draft) -> Draft:
         """A draft that may be filmed where the wish was made, marked if it belongs into age-restricted channels."""
         words = " ".join(window.prompt for window in draft.plan.windows)
-        restricted = self.moderator.require(Case(words, wish.channel, wish.requester)) or draft.request.restricted
+        restricted = self.moderator.require(self._case(wish, words)) or draft.request.restricted
         require_place(wish, restricted)
         return draft.model_copy(update={"request": draft.request.model_copy(update={"restricted": restricted})})
 
@@ -224,6 +249,11 @@ class Studio:
     def _preset(self, wish: Wish) -> Preset:
         return find_preset(wish.preset) if wish.preset else self.preset
 
+    async def received(self, wish: Wish) -> tuple[Request, tuple[str, ...]]:
+        """The same as `request`. Files are read by few threads, so that nobody else's work waits behind slow ones."""
+        threads = self._readers if wish.images or wish.video else None
+        return await asyncio.get_running_loop().run_in_executor(threads, self.request, wish)
+
     def request(self, wish: Wish) -> tuple[Request, tuple[str, ...]]:
         """A wish whose numbers are checked and whose files are in the media store. Files come last: they are kept."""
         limits = self.settings
@@ -233,27 +263,52 @@ class Studio:
             raise UserError(
                 f"A film of {wish.seconds:g} seconds cannot be made: more than 0 and at most {limits.max_seconds:g}."
             )
-        if len(wish.images) > limits.max_pictures:
-            raise UserError(f"{len(wish.images)} pictures are too many: {limits.max_pictures} at most, please.")
-        names = [path.name for path in (*wish.images, *([wish.video] if wish.video else []))]
-        said = " ".join([wish.text, *names])
-        restricted = self.moderator.require(Case(said, wish.channel, wish.requester, tuple(wish.images)))
+        pictures = (*wish.images, *wish.anchors)
+        if len(pictures) > limits.max_pictures:
+            raise UserError(f"{len(pictures)} pictures are too many: {limits.max_pictures} at most, please.")
+        tuning = read_tuning(wish.settings)
+        checked_guide(wish)
+        photos = [self._intake.look(path) for path in pictures]
+        restricted = self._judged_as_said(wish, photos)
         require_place(wish, restricted)
         size, notes = checked_size(wish.size)
+        loras, text = take_loras(wish.text, self.library)
+        if wish.loras:  # an option comes before words
+            loras = tuple(dict.fromkeys(lora for asked in wish.loras for lora in asked_lora(asked, self.library)))
         request = Request(
-            text=wish.text,
+            text=text,
             channel=wish.channel,
             requester=wish.requester,
             seconds=wish.seconds,
             size=size,
             seed=None if wish.seed is None else checked_seed(wish.seed),
             keep_frames=checked_keep_frames(wish),
-            images=tuple(self._intake.picture(path) for path in wish.images),
+            images=(
+                *([self._intake.black(size or self._preset(wish).budget)] if wish.black else []),
+                *map(self._intake.keep, photos),
+            ),
+            anchors=len(wish.anchors),
             clip=self._intake.clip(wish.video, wish.keep_frames) if wish.video else None,
+            guide=self._intake.guide(wish.guide, wish.guide_mask) if wish.guide else None,
+            tuning=tuning,
             replies_to=wish.take,
             restricted=restricted,
+            loras=loras,
         )
-        return request, notes
+        return request, (*notes, *(note for photo in photos for note in photo.notes))
+
+    def _judged_as_said(self, wish: Wish, photos: Sequence[Photo]) -> bool:
+        """Whether what a person said and showed belongs into age-restricted channels. The judge gets the pictures as
+        they would be kept, in files that are gone afterwards."""
+        said = " ".join([wish.text, *(path.name for path in (*wish.images, *([wish.video] if wish.video else [])))])
+        with tempfile.TemporaryDirectory(prefix="longtake-") as folder:
+            files = [Path(folder, f"{number}.png") for number, _ in enumerate(photos, start=1)]
+            for file, photo in zip(files, photos, strict=True):
+                file.write_bytes(photo.png)
+            return self.moderator.require(self._case(wish, said, files))
+
+    def _case(self, wish: Wish, words: str, pictures: Sequence[Path] = ()) -> Case:
+        return Case(words, wish.channel, wish.requester, tuple(pictures), wish.age_restricted)
 
     def _require_length(self, seconds: float) -> None:
         """What a story asks for by itself is limited like what an option asks for, but for the rounding to windows."""
@@ -273,5 +328,6 @@ class Studio:
         )
 
 
-def _new_seed() -> Seed:
+def new_seed() -> Seed:
+    """A seed that nobody asked for."""
     return secrets.randbelow(SEEDS)

@@ -2,47 +2,69 @@
 
 plan.json               the plan that this folder belongs to
 media/<id>              files that the plan names
-window-003.mp4          a finished window's frames
+window-003.mp4          a finished window's frames, as the film's finish leaves them
 window-003.safetensors  its handover; written last, so a window with a handover is complete
 film.mp4                the windows joined
 """
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from pydantic import TypeAdapter
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
+from storage.disk import whole
+from storage.footage import Frames
 from storage.renders import segment_name
-from storage.schema import MediaId, Plan
+from storage.schema import Measured, MediaId, Plan
+
+MEASURED = TypeAdapter(tuple[Measured, ...])
 
 
 @dataclass(frozen=True)
 class Handover:
-    """What a window hands to the next one. Both latents are [B, 16, 1, h, w]; no tail before the first window."""
+    """What a window hands to the next one. Anchor and tail are [B, 16, 1, h, w]; no tail before the first window.
+
+    `eve` are the latent frames before the tail, [B, 16, 2, h, w], which only the decoder looks at; `shown` are the last
+    frames that the film shows so far, [F, H, W, 3], before it is finished; `measured` are the windows so far.
+    """
 
     anchor: Tensor
-    tail: Tensor | None
+    tail: Tensor | None = None
+    shown: Frames | None = None
+    measured: tuple[Measured, ...] = ()
+    eve: Tensor | None = None
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "Handover":
-        """Read a handover that `save` wrote."""
-        latents = load_file(path, device=str(device))
-        return cls(latents["anchor"][None], latents["tail"][None])
+        """Read a handover that `save` wrote; one of an older Longtake has no frames, measures, or eve."""
+        with safe_open(path, "pt", device=str(device)) as file:
+            told = (file.metadata() or {}).get("measured", "[]")
+            latents = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        shown = latents["shown"].cpu().numpy() if "shown" in latents else None
+        eve = latents["eve"][None] if "eve" in latents else None
+        return cls(latents["anchor"][None], latents["tail"][None], shown, MEASURED.validate_json(told), eve)
 
     def on_host(self) -> "Handover":
         """The same in the host's memory, where no work of a GPU stands before it."""
-        return Handover(self.anchor.cpu(), None if self.tail is None else self.tail.cpu())
+        tail, eve = (None if latents is None else latents.cpu() for latents in (self.tail, self.eve))
+        return replace(self, anchor=self.anchor.cpu(), tail=tail, eve=eve)
 
     def save(self, path: Path) -> None:
-        """Write both latents in float32, unbatched: the file is whole or not there."""
+        """Write the latents in float32, unbatched, and the rest as it is: the file is whole or not there.
+
+        DiskFull without room.
+        """
         assert self.tail is not None, "only a filmed window has a tail"
-        partial = path.with_suffix(f".partial-{os.getpid()}")
-        latents = {"anchor": self.anchor, "tail": self.tail}
-        save_file({name: latent[0].float().cpu().contiguous() for name, latent in latents.items()}, partial)
-        partial.replace(path)
+        latents = {"anchor": self.anchor, "tail": self.tail} | ({} if self.eve is None else {"eve": self.eve})
+        tensors = {name: latent[0].float().cpu().contiguous() for name, latent in latents.items()}
+        if self.shown is not None:
+            tensors["shown"] = torch.tensor(self.shown)
+        with whole(path) as partial:
+            partial.write_bytes(save(tensors, {"measured": MEASURED.dump_json(self.measured).decode()}))
 
 
 def belongs_to(root: Path, plan: Plan) -> bool:
@@ -61,9 +83,9 @@ class WorkFolder:
         if not belongs_to(root, plan):
             raise ValueError(f"{root} holds the windows of another plan")
         claim = root / "plan.json"
-        partial = claim.with_suffix(f".partial-{os.getpid()}")
-        partial.write_text(plan.model_dump_json())
-        partial.replace(claim)
+        if not claim.exists():
+            with whole(claim) as partial:
+                partial.write_text(plan.model_dump_json())
 
     @property
     def film(self) -> Path:
@@ -75,15 +97,9 @@ class WorkFolder:
         """The video that is continued, when it has to be encoded anew."""
         return self.root / "head.mp4"
 
-    @property
-    def segments(self) -> list[Path]:
-        """The frames of every window of the plan, in order."""
-        return [self.segment(number) for number in range(1, self.windows + 1)]
-
-    @property
-    def tail(self) -> Path:
-        """What the last window hands on."""
-        return self._handover(self.windows)
+    def tail(self, number: int) -> Path:
+        """What the finished window `number` hands on, as a file."""
+        return self._handover(number)
 
     def media(self, media: MediaId) -> Path:
         """A file that the plan names."""

@@ -180,7 +180,8 @@ class Branches:
             raise ValueError(f"{len(self._strengths)} LoRAs need as many strengths, got {len(strengths)}")
         self._strengths[:] = strengths
         for name, own, changes in self._replaced:
-            _put(self._network, name, merged(own, [(change, strengths[i]) for i, change in changes]))
+            device = self._network.get_parameter(name).device  # where the network computes
+            _put(self._network, name, merged(own, [(change, strengths[i]) for i, change in changes]).to(device))
 
     def detach(self) -> None:
         """Leave the network as it was before."""

@@ -13,6 +13,9 @@ from engine.lora_keys import Part, is_of_image_branch, module_names, split_key
 from storage.schema import UserError
 
 SHOWN = 3  # keys in a message
+MATRICES = {
+    Part.DOWN, Part.UP, Part.LOKR_W1, Part.LOKR_W1_A, Part.LOKR_W1_B, Part.LOKR_W2, Part.LOKR_W2_A, Part.LOKR_W2_B,
+}  # fmt: skip
 
 
 def read_lora(path: Path, parameters: Mapping[str, Tensor]) -> LoraWeights:
@@ -33,6 +36,10 @@ def lora_from(file: str, tensors: Mapping[str, Tensor], parameters: Mapping[str,
     changes: dict[str, tuple[Change, ...]] = {}
     for module, keys in parts.items():
         held = {part: tensors[key] for part, key in keys.items()}
+        if odd := [keys[part] for part, tensor in held.items() if not _is_sound(part, tensor)]:
+            raise UserError(
+                f"The LoRA {file} holds {odd[0]} in a shape that none can have: {list(tensors[odd[0]].shape)}."
+            )
         for parameter, change in _changes(module, held, parameters):
             if parameter not in parameters or not _fits(change, parameters[parameter]):
                 shapes = ", ".join(f"{key} {list(tensors[key].shape)}" for key in keys.values())
@@ -62,6 +69,13 @@ def sort_keys(
             raise UserError(f"The LoRA {file} says the same thing twice, in {twin} and in {key}.")
     applied = tuple(key for keys in parts.values() for key in keys.values())
     return parts, Ledger(file, len(parts), applied, tuple(ignored), tuple(unknown))
+
+
+def _is_sound(part: Part, tensor: Tensor) -> bool:
+    """Whether a part has as many dimensions as it needs, and numbers at all."""
+    if part is Part.ALPHA:
+        return tensor.numel() == 1
+    return tensor.numel() > 0 and tensor.ndim >= (2 if part in MATRICES else 1)
 
 
 def _changes(module: str, parts: dict[Part, Tensor], parameters: Mapping[str, Tensor]) -> Iterator[tuple[str, Change]]:
@@ -123,7 +137,7 @@ def _fits(change: Change, weight: Tensor) -> bool:
     """Whether the change makes a delta of the weight's shape, tried out without data."""
     try:
         return change.delta(torch.empty_like(weight, device="meta")).shape == weight.shape
-    except RuntimeError:
+    except (RuntimeError, IndexError):
         return False
 
 

@@ -95,14 +95,15 @@ class Placement:
         return self.tier.step >= other.tier.step and self.text_on_device <= other.text_on_device
 
 
-def place(need: Need, available: int | None, wanted: Tier | None = None) -> Placement:
-    """The tier that is `wanted`, or the largest that fits into so many bytes; what streams fits by giving way.
+def place(need: Need, available: int | None, wanted: Tier | None = None, largest: Tier = Tier.RESIDENT) -> Placement:
+    """The tier that is `wanted`, or the first from `largest` on that fits into so many bytes; what streams fits always.
 
-    available: None where memory is not divided, as on a CPU: there everything stays unless something else is wanted.
+    available: None where memory is not divided, as on a CPU: there everything fits.
     """
     room = sys.maxsize if available is None else available
     used = {Tier.RESIDENT: need.resident, Tier.EXPERT: need.expert}
-    tier = wanted or next(tier for tier in Tier if used.get(tier, 0) <= room)
+    fitting = (tier for tier in Tier if tier.step >= largest.step and used.get(tier, 0) <= room)
+    tier = wanted or next(fitting)
     spare = need.working + max(0, room - used[tier]) if tier in used else need.working
     return Placement(
         tier=tier,

@@ -11,26 +11,29 @@ import torch
 from torch import nn
 
 from engine.checkpoints.checkpoint import CPU
-from engine.checkpoints.find import Found, Part, find_models
-from engine.dit import TEXT_PRODUCTS, DiT
+from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
+from engine.dit import TEXT_PRODUCTS, DiT, DiTConfig
 from engine.memory import Need, Placement, Precision, Tier, available_bytes, needs, place, room_for_blocks
-from engine.parts import Parts, as_found, in_folder, readable, state
+from engine.parts import Parts, as_found, dit_sizes, in_folder, readable, state
 from engine.settings import EngineSettings
 from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.streaming import Pool
 from engine.text import TextEncoder
 from engine.vae import VAE
-from storage.schema import Expert, Plan, UserError
+from storage.loras import LoraLibrary
+from storage.schema import Expert, Lora, Plan, UserError
 
 log = logging.getLogger("longtake.models")
 
 DEMO = Path(__file__).parent / "demo" / "weights"
 SVI2PRO = "svi2pro"
+ENHANCED = "svi2pro-enhanced"  # the same with experts that were distilled themselves
 SET_LORAS = {  # names that plans use for LoRAs whose files are called this or that
     "svi-pro-high": Part.SVI_HIGH,
     "svi-pro-low": Part.SVI_LOW,
     "lightning-high": Part.LIGHTNING_HIGH,
     "lightning-low": Part.LIGHTNING_LOW,
+    "lightning-2025-high": Part.LIGHTNING_2025_HIGH,
 }
 
 
@@ -44,6 +47,7 @@ class Models:
     device: torch.device
     trained: bool
     latents_per_call: int  # of the VAE's decoder
+    finish_dir: Path  # where the networks of engine/finish lie
     step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
     pool: Pool | None = None  # in which the experts' blocks take turns, where they do not all stay on the device
 
@@ -64,9 +68,12 @@ class ModelShelf:
 
     def __init__(self, settings: EngineSettings, device: torch.device, dtype: torch.dtype) -> None:
         self._settings = settings
-        self._device = device
+        self.device = device
         self._dtype = dtype
-        self._tier = None if settings.memory == "auto" else Tier(settings.memory)
+        self._wanted = None if settings.memory == "auto" else Tier(settings.memory)
+        self._largest = Tier.RESIDENT
+        self.tier: Tier | None = None  # of the models in use, or of the last ones that were tried
+        self._library = LoraLibrary(settings.lora_dir)
         self._loaded: Loaded | None = None
         self._found: Found | None = None
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
@@ -83,16 +90,12 @@ class ModelShelf:
             with readable(plan.model):
                 parts = self.find(plan.model)
                 placement = self._placement(parts, plan)
+                self.tier = placement.tier
                 loaded = Loaded(plan.model, recipes, parts, placement, self._read(parts, recipes, placement, kept))
             self._loaded = loaded
         self._make_room(loaded, plan)
         loaded.models.text.prepare(text for window in plan.windows for text in (window.prompt, window.negative))
         return replace(loaded.models, latents_per_call=self._latents_per_call(self._placement(loaded.parts, plan)))
-
-    @property
-    def tier(self) -> Tier | None:
-        """How much of the models in use stays on the device; None before the first ones."""
-        return self._loaded.placement.tier if self._loaded else None
 
     def shrink(self) -> Tier | None:
         """Let go of the models in use; from now on they are loaded in the next smaller tier, which comes back.
@@ -100,9 +103,9 @@ class ModelShelf:
         None, and nothing changes, where there is none. It is for whoever caught torch.OutOfMemoryError and let go of
         it: its traceback holds what did not fit.
         """
-        smaller = (self.tier or self._tier or Tier.RESIDENT).smaller()
+        smaller = (self.tier or Tier.RESIDENT).smaller()
         if smaller is not None:
-            self._tier, self._loaded = smaller, None
+            self._wanted, self._largest, self._loaded = None, smaller, None
             self._give_back()
         return smaller
 
@@ -112,11 +115,11 @@ class ModelShelf:
         if (DEMO / "config.json").is_file():
             folders.setdefault("demo", DEMO)
         names = [name + state(folder) for name, folder in folders.items()]
-        return [*names, *([] if self.found().missing else [SVI2PRO])]
+        return [*names, *(name for name in (SVI2PRO, ENHANCED) if not self.found(name).missing)]
 
-    def found(self) -> Found:
-        """What of the 14 B model lies in the models folder."""
-        self._found = find_models(self._models_dir)
+    def found(self, name: str = SVI2PRO) -> Found:
+        """What of the 14 B model lies in the models folder, or of the enhanced one."""
+        self._found = find_models(self._models_dir, distilled_experts=name == ENHANCED)
         return self._found
 
     def find(self, name: str) -> Parts:
@@ -124,23 +127,25 @@ class ModelShelf:
         folders = [self._models_dir / name, *([DEMO] if name == "demo" else [])]
         for folder in folders:
             if (folder / "config.json").is_file():
-                return in_folder(folder, self._device, self._dtype, self._settings.embeddings)
-        if name != SVI2PRO:
+                return in_folder(folder, self.device, self._dtype, self._settings.embeddings)
+        if name not in (SVI2PRO, ENHANCED):
             raise UserError(f"The model {name} is not installed: there is no {folders[0] / 'config.json'}.")
-        found = self.found()
+        found = self.found(name)
         if found.missing:
             missing = "; ".join(found.missing)
             raise UserError(f"The model {name} is not complete. Missing in {self._models_dir}: {missing}.")
-        return as_found(found, self._device, self._dtype, self._settings.embeddings)
+        return as_found(found, self.device, self._dtype, self._settings.embeddings)
 
-    def find_lora(self, name: str) -> Path:
-        """The file of a LoRA: one of the set by its role, any other by its name without suffix."""
-        if name in SET_LORAS:
-            return (self._found or self.found()).path(SET_LORAS[name])
-        file = self._settings.lora_dir / f"{name}.safetensors"
-        if not file.is_file():
-            raise UserError(f"There is no LoRA {name}: put {file.name} into {self._settings.lora_dir}.")
-        return file
+    def find_lora(self, lora: Lora) -> Path:
+        """The file of a LoRA: of the set by its role, of the library by its name, if it is the one that was planned."""
+        if lora.name in SET_LORAS and not lora.sha256:
+            return (self._found or self.found()).path(SET_LORAS[lora.name])
+        return self._library.file_of(lora)
+
+    @property
+    def finish_dir(self) -> Path:
+        """Where networks that finish a film are looked for."""
+        return self._models_dir / FINISH_DIR
 
     def _read(
         self,
@@ -151,7 +156,7 @@ class ModelShelf:
     ) -> Models:
         vae, text = kept or (parts.load_vae(), parts.load_text())
         text.keep(placement.text_on_device)
-        pool = None if placement.tier is Tier.RESIDENT else Pool(self._device)
+        pool = None if placement.tier is Tier.RESIDENT else Pool(self.device)
         networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
         for expert, file in parts.expert_files.items():
             if (file, recipes[expert]) not in networks:
@@ -161,20 +166,21 @@ class ModelShelf:
             experts={expert: network for expert, (network, _) in chosen.items()},
             vae=vae,
             text=text,
-            device=self._device,
+            device=self.device,
             trained=parts.trained,
             latents_per_call=self._latents_per_call(placement),
+            finish_dir=self.finish_dir,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
             pool=pool,
         )
 
     def _read_expert(self, parts: Parts, file: Path, recipe: Recipe, pool: Pool | None) -> tuple[DiT, StepLoras | None]:
         """One network, with its LoRAs and in its precision; on the device, or in a pool of it."""
-        network = parts.load_expert(file, CPU if pool else self._device)
+        network = parts.load_expert(file, CPU if pool else self.device)
         reader = lora_reader(network, self.find_lora, self.ledgers)
-        varying = apply_recipe(network, recipe, reader, self._device)
+        varying = apply_recipe(network, recipe, reader, self.device)
         if self._settings.precision.startswith("fp8"):  # after the LoRAs: what is rounded is their sum
-            network.to_fp8(attention=self._settings.precision == "fp8-attention", device=self._device)
+            network.to_fp8(attention=self._settings.precision == "fp8-attention", device=self.device)
         if pool:
             pool.add(network, cast("Sequence[nn.Module]", network.blocks), fetched=TEXT_PRODUCTS)
         return network, varying
@@ -191,15 +197,15 @@ class ModelShelf:
             return
         need = self._need(loaded.parts, plan)
         beside = need.experts * need.rest + need.vae
-        if self._device.type == "cuda":  # then LoRAs beside the experts are counted, too
-            beside = torch.cuda.memory_allocated(self._device) - pool.nbytes
+        if self.device.type == "cuda":  # then LoRAs beside the experts are counted, too
+            beside = torch.cuda.memory_allocated(self.device) - pool.nbytes
         free = (self._available() or 0) - beside
         if pool.resize(room_for_blocks(loaded.placement.tier, need, pool.sizes, free)):
             kept, all_blocks = len(pool.resident), len(pool.sizes)
             log.info("%s: %s, %d of %d blocks stay", loaded.model, loaded.placement.tier, kept, all_blocks)
 
     def _placement(self, parts: Parts, plan: Plan) -> Placement:
-        return place(self._need(parts, plan), self._available(), self._tier)
+        return place(self._need(parts, plan), self._available(), self._wanted, self._largest)
 
     def _need(self, parts: Parts, plan: Plan) -> Need:
         kept = {(file, recipe_for(expert, plan.loras, plan.sampling)) for expert, file in parts.expert_files.items()}
@@ -208,17 +214,25 @@ class ModelShelf:
 
     def _latents_per_call(self, placement: Placement) -> int:
         """More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache."""
-        return 2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else placement.latents_per_call
+        return 2 if (self.device.type, self._dtype) == ("cpu", torch.bfloat16) else placement.latents_per_call
 
     def _available(self) -> int | None:
-        return available_bytes(self._device, self._settings.memory_gib)
+        return available_bytes(self.device, self._settings.memory_gib)
 
     def _give_back(self) -> None:
         """Free the memory of networks that nobody uses: their hooks hold them in circles."""
         gc.collect()
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     @property
     def _models_dir(self) -> Path:
         return self._settings.models_dir
+
+
+def expert_sizes(models_dir: Path) -> dict[str, DiTConfig]:
+    """Sizes of the experts of every model that a LoRA may be for, be it installed or not."""
+    folders = {"demo": DEMO} | {
+        config.parent.name: config.parent for config in sorted(models_dir.glob("*/config.json"))
+    }
+    return {SVI2PRO: DiTConfig(), **dit_sizes(folders)}

@@ -25,6 +25,9 @@ class Pace:
 
     def timed(self, progress: Progress) -> Progress:
         """The same progress with the seconds that are left, once a step was measured."""
+        if progress.stage is Stage.RESTORING:  # another film, whose steps may cost something else
+            self._last = None
+            return progress
         now = self.now()
         if self._last is not None:
             self._learn(*self._last, progress, now)

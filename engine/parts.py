@@ -6,7 +6,8 @@ A model is either a folder of its own,
     *.safetensors           the two experts, which may be one file, and the VAE
     text/                   the text encoder and its tokenizer
 
-or, for "svi2pro", whatever checkpoints lie in the models folder, in the formats and under the names that people have.
+or, for "svi2pro" and "svi2pro-enhanced", whatever checkpoints lie in the models folder, in the formats and under the
+names that people have.
 """
 
 import json
@@ -103,6 +104,12 @@ def as_found(found: Found, device: torch.device, dtype: torch.dtype, embeddings:
         ),
         trained=True,
     )
+
+
+def dit_sizes(folders: Mapping[str, Path]) -> dict[str, DiTConfig]:
+    """Sizes of the experts in each of these folders that is whole."""
+    whole = {name: folder for name, folder in folders.items() if state(folder) in ("", " (untrained)")}
+    return {name: DiTConfig(**_config(folder)["dit"]) for name, folder in whole.items()}
 
 
 def load_network(network: type[Network], config: DiTConfig | VAEConfig, file: Path) -> Network:

@@ -4,26 +4,32 @@ Legend: B batch (1), T latent frames, h w latent height and width, F frames, H W
 pixels [B, 3, F, H, W] in [-1, 1].
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from engine.condition import tail_of, with_tail
+from engine.colours import corrected
+from engine.condition import eve_of, in_film, tail_of, without_end
 from engine.decode import Decode, decode_with_what_fits
 from engine.denoise import denoise
+from engine.finish.finisher import Finisher
 from engine.folder import Handover, WorkFolder
+from engine.guide_video import window_guide
+from engine.measures import measured, seam_between
 from engine.models import Models
 from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
 from engine.segments import fitted, join
 from engine.writer import WindowWriter
-from storage.footage import Frames, read_tail
+from storage import sandbox
+from storage.footage import Frames
 from storage.pictures import load_picture
-from storage.schema import ContinueTake, ContinueVideo, Plan, Progress, Size, Stage, StartImage
-from storage.timeline import DROPPED_FRAMES
+from storage.schema import ContinueTake, ContinueVideo, Measured, Plan, Progress, Size, Stage, StartImage
+from storage.timeline import OVERLAP_FRAMES, film_frames_in
 
 OnProgress = Callable[[Progress], None]  # may raise, to stop the render where it is
 
@@ -32,11 +38,13 @@ TAIL_FRAMES = 9  # of a foreign video: latents of 1 + 4 + 4 frames, so that the 
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a render leaves in its folder."""
+    """What a render leaves in its folder. `frames` counts 16 a second, whatever the video's own rate is."""
 
     video: Path
     tail: Path
     frames: int
+    windows: int  # of the plan
+    measured: tuple[Measured, ...] = ()
 
 
 @torch.inference_mode()
@@ -49,47 +57,82 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
     """
     folder = WorkFolder(out, plan)
     report = Reporter(plan, on_progress)
+    finisher = Finisher.of(plan, models.finish_dir, models.device)
     handover = opening(plan, folder, models)
-    with WindowWriter(folder, plan.size, on_written=report.filmed) as writer:
+    with WindowWriter(folder, finisher.size, report.filmed, finisher.fps) as writer:
         for number, window in enumerate(plan.windows, start=1):
             if folder.has(number):
                 handover = folder.handover(number, models.device)
                 continue
             report(Stage.DENOISING, number, 0)
             if window.anchor:
-                handover = Handover(encode_picture(folder.media(window.anchor), plan.size, models), handover.tail)
+                handover = replace(handover, anchor=encode_picture(folder.media(window.anchor), plan.size, models))
             on_step = partial(stepped, report, writer, number)
-            latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing)
+            guide = window_guide(plan, number, handover, folder, models)
+            latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing, guide)
+            latents = without_end(latents, plan.discard_frames)
             report(Stage.DECODING, number, plan.sampling.steps)
-            frames = shown_frames(latents, handover, models)
-            handover = Handover(handover.anchor, tail_of(latents))
-            writer.write(number, frames, handover)
+            filmed = Filmed(latents, *decoded_frames(latents, handover, plan.color_correction, models))
+            finished = finisher.finished([filmed.shown], handover.shown, window.seed)
+            handover = handed_on(filmed, handover, plan.source.head_windows + number)
+            writer.write(number, finished, handover)
     report(Stage.JOINING, len(plan.windows), plan.sampling.steps)
-    count = join([*head(plan, folder), *folder.segments], folder.film, comment=plan.model_dump_json())
-    return Rendering(folder.film, folder.tail, count)
+    return joined(plan, folder, finisher)
+
+
+def gather(plan: Plan, out: Path, finish_dir: Path, device: torch.device) -> Rendering | None:
+    """What a render of `plan` that came to nothing has finished in the folder `out`; None if that is no window.
+
+    The first windows of a plan are a plan: their film, to the last bit.
+    """
+    folder = WorkFolder(out, plan)
+    if not folder.finished:
+        return None
+    return joined(plan.first(len(folder.finished)), folder, Finisher.of(plan, finish_dir, device))
+
+
+def joined(plan: Plan, folder: WorkFolder, finisher: Finisher) -> Rendering:
+    """The windows of `plan`, all of them finished, behind what they go on from."""
+    windows = len(plan.windows)
+    segments = [folder.segment(number) for number in range(1, windows + 1)]
+    parts = [*head(plan, folder, finisher), *segments]
+    count = join(parts, folder.film, plan.model_dump_json(), finisher.fps)
+    frames = film_frames_in(count, plan.finish.interpolation)
+    measured = folder.handover(windows, torch.device("cpu")).measured
+    return Rendering(folder.film, folder.tail(windows), frames, windows, measured)
 
 
 def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:
-    """What the first window is handed: the source's anchor, and the tail of what the film continues."""
+    """What the first window is handed: the source's anchor, and the tail and last frames of what the film continues."""
     match plan.source:
         case StartImage(image=image):
-            return Handover(encode_picture(folder.media(image), plan.size, models), tail=None)
-        case ContinueTake(tail=tail):
-            return Handover.load(folder.media(tail), models.device)
+            return Handover(encode_picture(folder.media(image), plan.size, models))
+        case ContinueTake(video=video, tail=tail):
+            handover = Handover.load(folder.media(tail), models.device)
+            if handover.shown is None:  # of an older Longtake
+                return replace(handover, shown=sandbox.read_tail(folder.media(video), OVERLAP_FRAMES, None, plan.size))
+            return handover
         case ContinueVideo(video=video, keep_frames=keep):
-            pixels = frames_to_pixels(read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)).to(models.device)
-            return Handover(models.vae.encode(pixels[:, :, -1:]), tail_of(models.vae.encode(pixels)))
+            frames = sandbox.read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)
+            pixels = frames_to_pixels(frames).to(models.device)
+            last, all_of_them = models.vae.encode(pixels[:, :, -1:]), models.vae.encode(pixels)
+            eve = eve_of(all_of_them) if len(frames) == TAIL_FRAMES else None
+            return Handover(last, tail_of(all_of_them), frames[-OVERLAP_FRAMES:], eve=eve)
 
 
-def head(plan: Plan, folder: WorkFolder) -> list[Path]:
+def head(plan: Plan, folder: WorkFolder, finisher: Finisher) -> list[Path]:
     """The video that the windows go on from, ready to be joined with them; none when the film starts from a picture."""
     match plan.source:
         case StartImage():
             return []
-        case ContinueTake(video=video):
-            return [fitted(folder.media(video), plan.size, None, folder.head)]
-        case ContinueVideo(video=video, keep_frames=keep):
-            return [fitted(folder.media(video), plan.size, keep, folder.head)]
+        case ContinueTake(video=media):
+            keep = None
+        case ContinueVideo(video=media, keep_frames=keep):
+            pass
+    video = folder.media(media)
+    kept = (frame[None] for frame in sandbox.read_frames(video, keep, plan.size))
+    finished = finisher.finished(kept, before=None, seed=plan.seed)
+    return [fitted(video, finisher.size, keep, folder.head, finisher.fps, finished)]
 
 
 def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
@@ -97,28 +140,48 @@ def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
     return models.vae.encode(picture_to_pixels(load_picture(path), size).to(models.device))
 
 
-def shown_frames(latents: Tensor, handover: Handover, models: Models) -> list[Frames]:
-    """The frames of a window that the film shows. latents: [B, 16, T, h, w] -> chunks of [F, H, W, 3]
+def decoded_frames(
+    latents: Tensor, handover: Handover, color_correction: float, models: Models
+) -> tuple[Frames, Frames]:
+    """What a window repeats of the film, and what it shows, in the colours of what was shown before.
 
-    A window that continues something begins with 5 frames that were shown before.
+    latents: [B, 16, T, h, w] -> twice [F, H, W, 3]
     """
-    frames_to_drop = 0 if handover.tail is None else DROPPED_FRAMES
+    whole = in_film(latents, handover.tail, handover.eve)
+    reference = None
+    if color_correction and handover.shown is not None:
+        reference = frames_to_pixels(handover.shown[-1:]).to(models.device)
 
-    whole = with_tail(latents, handover.tail)
+    def in_colours(pixels: Tensor) -> Tensor:
+        return pixels if reference is None else corrected(pixels, reference, color_correction)
 
-    def decoded(decode: Decode) -> list[Frames]:
-        return [to_uint8(pixels) for pixels in without_first(frames_to_drop, decode(whole))]
+    def decoded(decode: Decode) -> Frames:
+        return np.concatenate([to_uint8(in_colours(pixels)) for pixels in decode(whole)])
 
-    return decode_with_what_fits(models.vae, models.latents_per_call, decoded)
+    frames = decode_with_what_fits(models.vae, models.latents_per_call, decoded)
+    known = 0 if handover.tail is None else whole.shape[2] - latents.shape[2] + 2  # up to the tail
+    repeated = models.vae.config.frames(known) if known else 0
+    return frames[:repeated], frames[repeated:]
 
 
-def without_first(count: int, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Chunks of pixels [B, 3, F, H, W] but for the first `count` frames of all."""
-    for pixels in chunks:
-        dropped = min(count, pixels.shape[2])
-        count -= dropped
-        if dropped < pixels.shape[2]:
-            yield pixels[:, :, dropped:]
+@dataclass(frozen=True)
+class Filmed:
+    """A window: its latents [B, 16, T, h, w], what it repeats of the film and what it shows, each [F, H, W, 3]."""
+
+    latents: Tensor
+    repeated: Frames
+    shown: Frames
+
+
+def handed_on(filmed: Filmed, before: Handover, number: int) -> Handover:
+    """What window `number` of the whole film hands on, with what was measured of it."""
+    seam = None
+    if before.shown is not None and len(filmed.repeated):
+        seam = seam_between(before.shown, filmed.repeated[-len(before.shown) :])
+    told = measured(number, filmed.shown, seam, before.measured)
+    last = filmed.shown[-OVERLAP_FRAMES:].copy()  # a view would hold the whole window
+    latents = filmed.latents
+    return Handover(before.anchor, tail_of(latents), last, (*before.measured, told), eve_of(latents))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import gc
 import hashlib
 import html
 import json
-import os
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,11 +19,12 @@ from typing import Any, cast
 import ftfy
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from engine.streaming import Pool
+from storage.disk import whole
 from storage.schema import UserError
 
 CPU = torch.device("cpu")
@@ -257,6 +257,5 @@ def from_official(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _save(embeddings: Tensor, path: Path) -> None:
     """Write a cache file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".partial-{os.getpid()}")
-    save_file({"embeddings": embeddings.cpu().contiguous()}, partial)
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_bytes(save({"embeddings": embeddings.cpu().contiguous()}))

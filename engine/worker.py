@@ -1,43 +1,40 @@
-"""The worker: claim a job, render it, finish it; for ever, or until the queue is empty.
+"""The worker: claim a job, film it, finish it; for ever, or until the queue is empty.
 
 A worker and the bot never talk: they meet in the job table. A lease that a thread renews says that the worker lives;
-between two steps a render asks whether it is still wanted.
+between two steps a render asks whether it is still wanted. While the disk is nearly full no job is claimed; one that a
+full disk stopped is given back, and goes on at its first unfinished window when there is room.
 """
 
-import contextlib
 import logging
 import os
 import shutil
 import socket
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TypeVar
 
-from engine.folder import WorkFolder, belongs_to
 from engine.models import ModelShelf
-from engine.pace import Pace
-from engine.pipeline import render
 from engine.settings import EngineSettings
+from engine.shoot import KEPT_SECONDS, Kit, Shoot, Stopped
 from storage.database import Database
-from storage.jobs import Fenced, Jobs
+from storage.disk import WAITS, DiskFull
+from storage.eviction import Eviction
+from storage.jobs import MAX_ATTEMPTS, Fenced, Jobs
 from storage.media import Media
 from storage.renders import render_folder
-from storage.schema import Film, Job, Plan, Progress, Stage, UserError
+from storage.schema import Film, Job, UserError
+from storage.takes import Takes
 from storage.workers import Workers
 
 log = logging.getLogger("longtake.worker")
 
-
 SWEEP_SECONDS = 3600.0  # no file takes longer to be written
-KEPT_SECONDS = 86400.0  # for which the windows of a job that failed are kept, in case it is tried again
+BUSY = (sqlite3.OperationalError, DiskFull)  # a database that another process holds for too long, or without room
 
-
-class Stopped(Exception):
-    """The render ends between two steps: the worker is to end, or the job is not its own any more."""
+Noted = TypeVar("Noted")
 
 
 @dataclass
@@ -54,114 +51,108 @@ class Worker:
         self.jobs = Jobs(self.database)
         self.workers = Workers(self.database)
         self.media = Media(self.settings.media)
-        self.pace = Pace()
+        self._eviction = Eviction(self.database, self.media, self.settings.media_gb)
+        self._kit = Kit(self.settings, self.jobs, Takes(self.database), self.media, self.shelf)
 
     def work(self, *, until_idle: bool = False) -> None:
         """Take up one job after the other; with `until_idle`, until none is queued."""
         self._sweep()
         with self._beating(self._sign_in):
             while not self.stopping.is_set():
-                try:
-                    job = self.jobs.claim(self.name, self.settings.lease_seconds)
-                except sqlite3.OperationalError:  # a busy or full disk may have room again
-                    log.exception("no job can be claimed")
-                    job = None
+                job = self._claimed()
                 if job is not None:
                     self.film(job)
                 elif until_idle and not self.jobs.any_open():  # what a dead worker holds is waited for
                     break
                 else:
                     self.stopping.wait(self.settings.poll_seconds)
-        self.workers.sign_out(self.name)
+        with suppress(*BUSY):  # its lease says so, too
+            self.workers.sign_out(self.name)
 
     def film(self, job: Job) -> None:
-        """Render one claimed job and settle it: finished, failed with its reason, or given back."""
-        lost = threading.Event()
+        """Film one claimed job and settle it: finished, failed with its reason, or given back."""
+        shoot = Shoot(self._kit, job, threading.Event(), self.stopping)
 
         def beat() -> None:
             if not self.jobs.heartbeat(job.id, job.attempts, self.settings.lease_seconds):
-                lost.set()
+                shoot.lost.set()
 
         log.info("job %d: attempt %d", job.id, job.attempts)
+        with self._beating(beat):
+            try:
+                self._film(shoot)
+            except (Stopped, Fenced):
+                self._give_back(job)
+            except DiskFull:
+                log.exception("job %d: the disk is full", job.id)
+                self._give_back(job, WAITS)
+                self.stopping.wait(self.settings.lease_seconds / 3)  # also where the disk's figures say nothing
+
+    def _film(self, shoot: Shoot) -> None:
+        """One attempt. DiskFull, Stopped and Fenced are for whoever called."""
+        job = shoot.job
         try:
-            with self._beating(beat):
-                film = self._render(job, lost)
-                take = self.jobs.finish(job.id, job.attempts, film)
+            if job.tries > MAX_ATTEMPTS:  # its worker died in the last one, and what it had filmed is left
+                raise UserError(job.error or "Its worker died.")
+            film = shoot.film()
+            take = self._noted(lambda: self.jobs.finish(job.id, job.attempts, film))
             log.info("job %d: take %d, %.1f s", job.id, take.id, film.render_seconds)
-            shutil.rmtree(self._folder(job.id), ignore_errors=True)
-        except (Stopped, Fenced):
-            self._stopped(job)
+            shutil.rmtree(shoot.folder, ignore_errors=True)
+            self._noted(self._eviction.evict)
+        except (Stopped, Fenced, DiskFull):
+            raise
         except UserError as error:
-            self._failed(job, str(error), retry=False)
+            self._failed(shoot, str(error), retry=False)
         except Exception as error:  # the outermost place: whatever one job does, the next one is filmed
             log.exception("job %d: attempt %d failed", job.id, job.attempts)
-            self._failed(job, f"{type(error).__name__}: {error}", retry=True)
+            self._failed(shoot, f"{type(error).__name__}: {error}", retry=job.tries < MAX_ATTEMPTS)
 
-    def _render(self, job: Job, lost: threading.Event) -> Film:
-        """The film of a job, its files already in the media store."""
-        folder = self._folder(job.id)
-        self._lay_out(job, folder)
-        started = time.monotonic()
-        self.pace.start()
+    def _failed(self, shoot: Shoot, reason: str, *, retry: bool) -> None:
+        """End an attempt. What was filmed of a job that failed for good becomes a take."""
+        film = None if retry else self._gathered(shoot)
+        job = shoot.job
+        self._noted(lambda: self.jobs.fail(job.id, job.attempts, reason, retry=retry, film=film))
 
-        def on_progress(progress: Progress) -> None:
-            if progress.stage is Stage.FILMED:  # also when it is the last thing that is told
-                self.jobs.window_filmed(job.id, job.attempts, progress.window)
-            if lost.is_set() or self.stopping.is_set():
-                raise Stopped
-            if not self.jobs.progress(job.id, job.attempts, self.pace.timed(progress)):
-                lost.set()
+    def _gathered(self, shoot: Shoot) -> Film | None:
+        """What a job that failed had finished; it may have to wait for room, or for a worker that may go on."""
+        try:
+            return shoot.gathered()
+        except (Stopped, Fenced, DiskFull):
+            raise
+        except Exception:  # the outermost place: what made the job fail may have spoilt its files, too
+            log.exception("job %d: its windows cannot be joined", shoot.job.id)
+            return None
 
-        on_progress(loading(job.plan))
-        models = self.shelf.load(job.plan)
-        rendering = render(job.plan, models, folder, on_progress)
-        return Film(
-            video=self.media.add_file(rendering.video, move=True),
-            tail=self.media.add_file(rendering.tail),
-            frames=rendering.frames,
-            render_seconds=time.monotonic() - started,
-            trained=models.trained,
-        )
+    def _claimed(self) -> Job | None:
+        """The next job; None if there is none, or no room to film it."""
+        if self.settings.disk.short:
+            return None
+        try:
+            return self.jobs.claim(self.name, self.settings.lease_seconds)
+        except BUSY:
+            log.exception("no job can be claimed")
+            return None
 
-    def _lay_out(self, job: Job, folder: Path) -> None:
-        """Put the files that the plan names into the work folder, as links."""
-        plan = job.plan
-        if not belongs_to(folder, plan):  # of a job of this number in another database
-            shutil.rmtree(folder)
-        if not folder.exists():
-            self._take_up(job, folder)
-        (folder / "media").mkdir(parents=True, exist_ok=True)
-        self.media.require(plan.media)
-        for media in plan.media:
-            link = folder / "media" / media
-            if not link.is_symlink():
-                link.symlink_to(self.media.path(media).resolve())
-
-    def _take_up(self, job: Job, folder: Path) -> None:
-        """What a job that failed left of the same plan, so that its finished windows are not filmed again."""
-        for left in map(self._folder, self.jobs.failed_since(KEPT_SECONDS)):
-            if (left / "plan.json").is_file() and belongs_to(left, job.plan):
-                with contextlib.suppress(FileNotFoundError):  # another worker was first
-                    left.rename(folder)
-                    for number in WorkFolder(folder, job.plan).finished:
-                        self.jobs.window_filmed(job.id, job.attempts, number)
-                    return
-
-    def _stopped(self, job: Job) -> None:
+    def _give_back(self, job: Job, reason: str | None = None) -> None:
         """Give a job back that is still ours; what was cancelled loses its folder, what another worker has stays."""
         try:
-            self.jobs.release(job.id, job.attempts)
+            self._noted(lambda: self.jobs.release(job.id, job.attempts, reason))
             log.info("job %d: given back", job.id)
+        except DiskFull:  # while we are told to end: its lease runs out
+            log.warning("job %d: left behind", job.id)
         except Fenced:
             log.info("job %d: no longer ours", job.id)
             if self.jobs.unwanted(job.id):
-                shutil.rmtree(self._folder(job.id), ignore_errors=True)
+                shutil.rmtree(render_folder(self.settings.renders, job.id), ignore_errors=True)
 
-    def _failed(self, job: Job, reason: str, *, retry: bool) -> None:
-        try:
-            self.jobs.fail(job.id, job.attempts, reason, retry=retry)
-        except Fenced:
-            log.info("job %d: no longer ours", job.id)
+    def _noted(self, note: Callable[[], Noted]) -> Noted:
+        """Note in the job table how an attempt ended, as soon as there is room for that."""
+        while True:
+            try:
+                return note()
+            except DiskFull:
+                if self.stopping.wait(self.settings.poll_seconds):
+                    raise
 
     def _sweep(self) -> None:
         """Remove what nobody needs: folders of jobs that will never be rendered again, and files half written.
@@ -173,9 +164,6 @@ class Worker:
                 shutil.rmtree(folder, ignore_errors=True)
         self.media.sweep(older_than=SWEEP_SECONDS)
 
-    def _folder(self, job: int) -> Path:
-        return render_folder(self.settings.renders, job)
-
     def _sign_in(self) -> None:
         self.workers.sign_in(self.name, self.settings.lease_seconds)
 
@@ -184,14 +172,17 @@ class Worker:
         """Call `beat` now and then three times a lease, in a thread, for as long as the block runs."""
         ended = threading.Event()
 
+        def attempt() -> None:
+            try:
+                beat()
+            except BUSY:  # the lease says for how long that may last
+                log.exception("heartbeat failed")
+
         def run() -> None:
             while not ended.wait(self.settings.lease_seconds / 3):
-                try:
-                    beat()
-                except sqlite3.OperationalError:  # a busy or full disk: the lease says for how long that may last
-                    log.exception("heartbeat failed")
+                attempt()
 
-        beat()
+        attempt()
         thread = threading.Thread(target=run, name="heartbeat", daemon=True)
         thread.start()
         try:
@@ -199,8 +190,3 @@ class Worker:
         finally:
             ended.set()
             thread.join()
-
-
-def loading(plan: Plan) -> Progress:
-    """The progress of a render that has not begun."""
-    return Progress(stage=Stage.LOADING, window=1, windows=len(plan.windows), step=0, steps=plan.sampling.steps)

@@ -5,6 +5,7 @@ number of items, enums, and strings with a least and most length.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +45,7 @@ def parsed(answer: str) -> dict[str, Any]:
     """The object that an answer is."""
     try:
         filled = json.loads(answer)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable("the answer was cut off or is no JSON") from error
     if not isinstance(filled, dict):
         raise Unreadable("the answer is no object")
@@ -59,8 +60,21 @@ def field(whole: Any, name: str, kind: Any) -> Any:
     return value
 
 
+def finite(whole: Any, name: str) -> float:
+    """A finite number of a filled object."""
+    try:
+        value = float(field(whole, name, float | int))
+    except OverflowError as error:
+        raise Unreadable(f"the answer has no proper {name}") from error
+    if not math.isfinite(value):
+        raise Unreadable(f"the answer has no proper {name}")
+    return value
+
+
 def line(text: str, kind: str) -> str:
-    """A text on one line, without quotation marks around it, cut at its longest."""
+    """A text on one line, without quotation marks around it, cut at its longest; halves of characters, which JSON can
+    hold and nothing else can, are question marks."""
+    text = text.encode(errors="replace").decode()
     return re.sub(r"\s+", " ", text).strip(" \"'`")[: LONGEST[kind]].strip()
 
 

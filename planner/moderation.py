@@ -13,12 +13,14 @@ from storage.schema import UserError
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged: words that a person wrote or that a director made of them, and the pictures."""
+    """What is judged: words that a person wrote or that a director made of them, and the pictures as they are kept, PNG
+    files of ours that are there until the judge has answered."""
 
     text: str
     channel: str
     requester: str
     pictures: Sequence[Path] = ()
+    age_restricted: bool = False  # asked where only adults are
 
 
 class Restricted:

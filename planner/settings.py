@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
+from yarl import URL
 
 from planner.language.model import LanguageModel
 from storage.schema import UserError
@@ -25,14 +26,34 @@ class PlannerSettings(StorageSettings):
     restricted_words: str = ""  # the same, of what is filmed in age-restricted channels only
     moderation: str = ""  # a Python function that judges every request: module:function
 
+    @property
+    def llm_is_server(self) -> bool:
+        """Whether the language model is a server's, not a file's."""
+        return self.llm.startswith(("http://", "https://"))
+
+    @property
+    def llm_shown(self) -> str:
+        """The language model as it may be told: without a password in its address."""
+        return str(URL(self.llm).with_user(None)) if self.llm_is_server else self.llm
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be in no log."""
+        password = URL(self.llm).password if self.llm_is_server else None
+        return tuple(filter(None, (self.llm_key.get_secret_value(), password)))
+
 
 def language_model(settings: PlannerSettings) -> LanguageModel | None:
     """The language model of the settings; None where the rules are to plan. Nothing is started yet."""
     if not settings.llm:
         return None
-    if settings.llm.startswith(("http://", "https://")):
+    if settings.llm_is_server:
         from planner.language.server import ModelServer
 
+        if URL(settings.llm).user and settings.llm_key.get_secret_value():
+            raise UserError(
+                "LONGTAKE_LLM has a password in its address, and LONGTAKE_LLM_KEY a key: a server takes one."
+            )
         key, sees = settings.llm_key.get_secret_value(), bool(settings.llm_eyes)
         return ModelServer(settings.llm, settings.llm_model, key, sees=sees)
     from planner.language.process import LlamaFile, LlamaProcess

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import sqlite_utils
 
-from storage.database import Database, Row, first_row, to_datetime, to_milliseconds
+from storage.database import Database, Row, Unreadable, first_row, stored, to_datetime, to_milliseconds
 from storage.schema import Card, Draft, Person, Policy, UserError
 
 _OPEN = "open "  # before the name of an event that is not ended
@@ -62,7 +63,7 @@ class Cards:
         """
         with self._database.write() as db:
             row = first_row(db, sql, {"card": card})
-        return Draft.model_validate_json(row["taken"]) if row else None
+        return stored(Draft, row["taken"], f"The draft of card {card}") if row else None
 
     def get(self, card: int) -> Card | None:
         """The card of this number; None if it was never there, or is forgotten."""
@@ -84,6 +85,14 @@ class Cards:
         """A person's newest card in a channel that shows a draft."""
         where = "channel = :channel AND asker = :asker AND draft IS NOT NULL AND NOT closed"
         return self._first(where, {"channel": channel, "asker": asker})
+
+    def waiting(self, place: str) -> int:
+        """How many films of a server wait or are being filmed."""
+        sql = """
+            SELECT count(DISTINCT jobs.id) AS waiting FROM jobs JOIN cards ON cards.job = jobs.id
+            WHERE jobs.state IN ('queued', 'running') AND cards.place = :place
+        """
+        return int(self._database.rows(sql, {"place": place})[0]["waiting"])
 
     def of(self, asker: str) -> list[Card]:
         """All cards of a person, oldest first."""
@@ -232,5 +241,8 @@ def _json(draft: Draft | None) -> str | None:
 
 def _card(row: Row) -> Card:
     fields = {name: row[name] for name in Card.model_fields if name not in ("draft", "opened")}
-    draft = Draft.model_validate_json(row["draft"]) if row["draft"] else None
+    draft = None
+    if row["draft"]:
+        with suppress(Unreadable):  # as if it had been thrown away: its card can be asked for anew
+            draft = stored(Draft, row["draft"], f"The draft of card {row['id']}")
     return Card.model_validate({**fields, "draft": draft, "opened": to_datetime(row["opened_ms"])})

@@ -1,6 +1,8 @@
 """What is being talked about in each channel: the draft under discussion, and the settings that hold there."""
 
-from storage.database import Database, Row
+from contextlib import suppress
+
+from storage.database import Database, Row, Unreadable, stored
 from storage.schema import Draft, Wishes
 
 
@@ -13,7 +15,11 @@ class Channels:
     def draft(self, channel: str) -> Draft | None:
         """The plan that is being discussed; None where nothing is."""
         row = self._row(channel)
-        return Draft.model_validate_json(row["draft"]) if row and row["draft"] else None
+        if not row or not row["draft"]:
+            return None
+        with suppress(Unreadable):  # as if it had been thrown away: nobody could talk there any more
+            return stored(Draft, row["draft"], "The draft")
+        return None
 
     def keep_draft(self, channel: str, draft: Draft | None) -> None:
         """Discuss this plan from now on, or none."""
@@ -27,7 +33,7 @@ class Channels:
         """
         with self._database.write() as db:
             rows = list(db.query(sql, {"channel": channel}))
-        return Draft.model_validate_json(rows[0]["taken"]) if rows else None
+        return stored(Draft, rows[0]["taken"], "The draft") if rows else None
 
     def wishes(self, channel: str) -> Wishes:
         """The settings that films of this channel begin with."""

@@ -27,8 +27,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
-from storage.pictures import cover
-from storage.schema import Size, UserError
+from storage.errors import UserError
+from storage.pictures import Sides, cover
 from storage.timeline import FPS
 
 Frames = NDArray[np.uint8]
@@ -120,14 +120,14 @@ def kept_frames(frames: int, keep_frames: int | None) -> int:
     return min(frames, keep_frames) if keep_frames > 0 else frames + keep_frames
 
 
-def read_frames(path: Path, keep_frames: int | None = None, size: Size | None = None) -> Iterator[Frames]:
+def read_frames(path: Path, keep_frames: int | None = None, size: Sides | None = None) -> Iterator[Frames]:
     """The kept frames as the film shows them, one by one: [H, W, 3], at `size` if one is given."""
     clock = _clock(path)
     for frame in islice(_film_frames(path, clock), kept_frames(clock.frames, keep_frames)):
         yield _upright(frame, size)
 
 
-def read_tail(path: Path, frames: int = 9, keep_frames: int | None = None, size: Size | None = None) -> Frames:
+def read_tail(path: Path, frames: int = 9, keep_frames: int | None = None, size: Sides | None = None) -> Frames:
     """The last `frames` of the kept frames, or all of a shorter video: [F, H, W, 3].
 
     Only the end of the file is decoded, from the key frame before it; in a file that cannot be sought, all of it.
@@ -141,6 +141,15 @@ def read_tail(path: Path, frames: int = 9, keep_frames: int | None = None, size:
     if len({frame.shape for frame in shown}) > 1:
         raise UserError("The video changes its size on the way.")
     return np.stack(shown)
+
+
+def read_part(path: Path, begin: int, frames: int, size: Sides) -> Frames:
+    """At most `frames` film frames from number `begin`, from 0, at `size`: [F, H, W, 3]. F is 0 behind the end."""
+    clock = _clock(path)
+    count = min(frames, clock.frames - begin)
+    if count < 1:
+        return np.empty((0, size.height, size.width, 3), np.uint8)
+    return np.stack([_upright(frame, size) for frame in islice(_film_frames(path, clock, begin), count)])
 
 
 def poster(video: Path, out: Path) -> None:
@@ -241,7 +250,7 @@ def _decoded(path: Path, timestamp: int | None) -> Iterator[VideoFrame]:
         yield from container.decode(stream)
 
 
-def _upright(frame: VideoFrame, size: Size | None) -> Frames:
+def _upright(frame: VideoFrame, size: Sides | None) -> Frames:
     """The frame as it is to be seen: RGB, turned as its file says; at `size` if one is given."""
     untagged = frame.colorspace == UNSPECIFIED and not frame.format.is_rgb
     matrix = (Colorspace.ITU709 if frame.height >= HD_HEIGHT else Colorspace.ITU601) if untagged else None

@@ -16,19 +16,26 @@ from pathlib import Path
 
 import sqlite_utils
 
-from storage.database import Database, Parameters, first_row, to_milliseconds
+from storage.database import Database, Parameters, Row, first_row, to_milliseconds
 from storage.media import Media
 from storage.renders import render_folder
-from storage.schema import MediaId, Plan
+from storage.schema import MediaId
+from storage.takes import readable_takes
 
 _SALT = "SELECT value FROM manners WHERE key = 'note:salt'"
 DAY_MS = 24 * 60 * 60 * 1000
 _MEDIA = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-_TEXTS = """
+NAMING = """
     SELECT plan AS text FROM jobs UNION ALL SELECT film FROM takes
     UNION ALL SELECT draft FROM cards WHERE draft IS NOT NULL UNION ALL SELECT taken FROM cards WHERE taken IS NOT NULL
     UNION ALL SELECT draft FROM channels WHERE draft IS NOT NULL
     UNION ALL SELECT taken FROM channels WHERE taken IS NOT NULL
+"""
+_DOOMED_TEXTS = """
+    SELECT plan AS text FROM jobs WHERE id IN doomed_jobs
+    UNION ALL SELECT film FROM takes WHERE job IN doomed_jobs
+    UNION ALL SELECT draft FROM cards WHERE id IN doomed_cards AND draft IS NOT NULL
+    UNION ALL SELECT taken FROM cards WHERE id IN doomed_cards AND taken IS NOT NULL
 """
 
 
@@ -109,7 +116,7 @@ class Forget:
         """Remove media that no row names and that came so long ago, as pictures of requests that came to nothing."""
         then = self._now() - seconds
         with self._database.write() as db:
-            named = _named(db)
+            named = media_in(db.query(NAMING))
             strays = [m for m in self._media.all() if m not in named and self._media.path(m).stat().st_mtime < then]
             for media in strays:
                 self._remove(media)
@@ -137,7 +144,7 @@ class Forget:
             continued=_numbers(db, f"SELECT id FROM takes WHERE {_made_of(takes)} AND job NOT IN doomed_jobs"),
             messages=_messages(db),
         )
-        files = _named(db, only_doomed=True)
+        files = media_in(db.query(_DOOMED_TEXTS))
         self._count_spent(db)
         _part(db, takes)
         for job in _numbers(db, "SELECT id FROM doomed_jobs"):
@@ -151,7 +158,7 @@ class Forget:
             "DELETE FROM jobs WHERE id IN doomed_jobs",
         ):
             db.execute(sql)
-        needed = files & _named(db)
+        needed = files & media_in(db.query(NAMING))
         for media in files - needed:
             self._remove(media)
         return Forgotten(**{**vars(gone), "files": len(files - needed), "kept_files": len(needed)})
@@ -171,14 +178,14 @@ class Forget:
         now, salt = to_milliseconds(self._now()), _salted(db)
         db.execute("DELETE FROM spent WHERE at_ms < :then", {"then": now - DAY_MS})
         sql = """
-            SELECT jobs.requester AS person, takes.created_ms AS at, jobs.plan AS plan FROM takes
-            JOIN jobs ON jobs.id = takes.job WHERE jobs.id IN doomed_jobs AND takes.created_ms >= :then
+            SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job
+            WHERE jobs.id IN doomed_jobs AND takes.created_ms >= :then
         """
-        for row in list(db.query(sql, {"then": now - DAY_MS})):
-            seconds = Plan.model_validate_json(row["plan"]).new_seconds
+        for take in readable_takes(list(db.query(sql, {"then": now - DAY_MS}))):
+            who, at = _blind(salt, take.errand.requester), to_milliseconds(take.created.timestamp())
             db.execute(
                 "INSERT INTO spent (who, at_ms, seconds) VALUES (:who, :at, :seconds)",
-                {"who": _blind(salt, row["person"]), "at": row["at"], "seconds": seconds},
+                {"who": who, "at": at, "seconds": take.plan.new_seconds},
             )
 
 
@@ -211,17 +218,9 @@ def _blind(salt: str, person: str) -> str:
     return hashlib.sha256(f"{salt}:{person}".encode()).hexdigest()[:32]
 
 
-def _named(db: sqlite_utils.Database, only_doomed: bool = False) -> set[MediaId]:
-    """Every file of the media store that a row names."""
-    sql = _TEXTS
-    if only_doomed:
-        sql = """
-            SELECT plan AS text FROM jobs WHERE id IN doomed_jobs
-            UNION ALL SELECT film FROM takes WHERE job IN doomed_jobs
-            UNION ALL SELECT draft FROM cards WHERE id IN doomed_cards AND draft IS NOT NULL
-            UNION ALL SELECT taken FROM cards WHERE id IN doomed_cards AND taken IS NOT NULL
-        """
-    return {media for row in db.query(sql) for media in _MEDIA.findall(row["text"])}
+def media_in(rows: Iterable[Row]) -> set[MediaId]:
+    """Every file of the media store that the column `text` of some rows names."""
+    return {media for row in rows for media in _MEDIA.findall(row["text"])}
 
 
 def _messages(db: sqlite_utils.Database) -> tuple[tuple[str, str], ...]:

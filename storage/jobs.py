@@ -4,19 +4,33 @@
     running    -> done         finish
                -> queued       release; fail, to be retried; the lease ran out
                -> failed       fail, for good; the last attempt failed or its lease ran out
+               -> queued       once more after the last attempt was lost, if windows are finished: to gather them
     queued, running -> cancelled
 
 A worker holds a job by a lease, which its heartbeat renews. A worker that lost its job (the lease ran out and another
 one claimed it, or somebody cancelled it) is told so by its next heartbeat, and nothing that it still sends is kept:
 every claim counts `attempts` up, and a worker names the attempt that it speaks for.
+
+A row that cannot be read any more, as after a downgrade, is nobody else's trouble: lists leave it out, who asks for it
+is told so, and who would claim it marks it failed and claims the next one.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import sqlite_utils
 
-from storage.database import Database, Parameters, Row, first_row, to_datetime, to_milliseconds
+from storage.database import (
+    Database,
+    Parameters,
+    Row,
+    Unreadable,
+    first_row,
+    stored,
+    to_datetime,
+    to_milliseconds,
+)
 from storage.schema import Errand, Film, Job, JobEvent, JobState, Plan, Progress, Take, UserError
 from storage.takes import insert_take, require_take
 
@@ -31,6 +45,10 @@ _TURNS = """
     )
 """
 _MAY_RETRY = f"attempts - releases < {MAX_ATTEMPTS}"
+_MAY_GATHER = f"""
+    attempts - releases = {MAX_ATTEMPTS} AND EXISTS (SELECT 1 FROM events WHERE job = jobs.id AND kind = 'window')
+"""
+_AGAIN_AFTER_LOSS = f"({_MAY_RETRY} OR {_MAY_GATHER})"
 
 
 class Fenced(Exception):
@@ -77,7 +95,8 @@ class Jobs:
             row = first_row(db, sql, {"job": job, "now": self._milliseconds()})
             if row is not None:
                 self._note(db, row, "cancelled")
-                return _job(row)
+        if row is not None:
+            return _job(row)
         state = self.get(job).state
         raise UserError(f"Job {job} is already {state}." if state is not JobState.FAILED else f"Job {job} has failed.")
 
@@ -145,11 +164,13 @@ class Jobs:
         with self._database.write() as db:
             self._recover_lost(db, now)
             lease = now + to_milliseconds(lease_seconds)
-            row = first_row(db, sql, {"worker": worker, "lease": lease, "now": now})
-            if row is None:
-                return None
-            self._note(db, row, "claimed", worker)
-        return _job(row)
+            while (row := first_row(db, sql, {"worker": worker, "lease": lease, "now": now})) is not None:
+                self._note(db, row, "claimed", worker)
+                try:
+                    return _job(row)
+                except Unreadable as error:
+                    self._fail(db, row["id"], row["attempts"], str(error), retry=False)
+        return None
 
     def heartbeat(self, job: int, attempt: int, lease_seconds: float) -> bool:
         """Renew the lease. False: the job is not this attempt's any more, stop working on it."""
@@ -168,6 +189,15 @@ class Jobs:
                 self._note(db, row, "window", str(window))
         return row is not None
 
+    def remark(self, job: int, attempt: int, text: str) -> bool:
+        """Tell the person why an attempt begins again by itself. False as in `heartbeat`."""
+        with self._database.write() as db:
+            sql = f"UPDATE jobs SET error = :text WHERE {_HELD} RETURNING *"
+            row = first_row(db, sql, {"job": job, "attempt": attempt, "text": text})
+            if row is not None:
+                self._note(db, row, "again", text)
+        return row is not None
+
     def finish(self, job: int, attempt: int, film: Film) -> Take:
         """Keep the film as a take and mark the job done, both or neither."""
         with self._database.write() as db:
@@ -178,35 +208,44 @@ class Jobs:
             self._note(db, row, "done", f"take {take.id}")
         return take
 
-    def release(self, job: int, attempt: int) -> Job:
-        """Hand a job back unfinished, as a worker does that was told to stop; this attempt is no failure."""
+    def release(self, job: int, attempt: int, reason: str | None = None) -> Job:
+        """Hand a job back unfinished, as a worker does that was told to stop; this attempt is no failure. A person
+        reads the reason."""
+        change = "state = 'queued', releases = releases + 1, started_ms = NULL, error = coalesce(:reason, error)"
         with self._database.write() as db:
-            row = self._settle(db, job, attempt, "state = 'queued', releases = releases + 1, started_ms = NULL", {})
+            row = self._settle(db, job, attempt, change, {"reason": reason})
             self._note(db, row, "released", f"by {row['worker']}")
         return _job(row)
 
-    def fail(self, job: int, attempt: int, reason: str, *, retry: bool) -> Job:
+    def fail(self, job: int, attempt: int, reason: str, *, retry: bool, film: Film | None = None) -> Job:
         """End an attempt with a reason that a person reads. With `retry` the job is queued again, unless it was its
-        last attempt."""
+        last attempt. `film`, what was filmed so far, becomes a take of a job that failed for good."""
+        with self._database.write() as db:
+            row = self._fail(db, job, attempt, reason, retry=retry)
+            if film is not None and row["state"] == JobState.FAILED:
+                insert_take(db, _job(row), film, self._milliseconds())
+        return _job(row)
+
+    # ---- inside ----
+
+    def _fail(self, db: sqlite_utils.Database, job: int, attempt: int, reason: str, *, retry: bool) -> Row:
         again = f"(:retry AND {_MAY_RETRY})"
         change = f"""
             state = iif({again}, 'queued', 'failed'), error = :reason,
             started_ms = iif({again}, NULL, started_ms), finished_ms = iif({again}, NULL, :now)
         """
-        with self._database.write() as db:
-            parameters = {"retry": retry, "reason": reason, "now": self._milliseconds()}
-            row = self._settle(db, job, attempt, change, parameters)
-            self._note(db, row, row["state"], reason)
-        return _job(row)
-
-    # ---- inside ----
+        row = self._settle(db, job, attempt, change, {"retry": retry, "reason": reason, "now": self._milliseconds()})
+        self._note(db, row, row["state"], reason)
+        return row
 
     def _recover_lost(self, db: sqlite_utils.Database, now: int) -> None:
-        """Queue again what is running on a lease that ran out; what was lost in its last attempt fails."""
+        """Queue again what is running on a lease that ran out; what was lost in its last attempt fails, once what it
+        filmed is gathered."""
         sql = f"""
-            UPDATE jobs SET state = iif({_MAY_RETRY}, 'queued', 'failed'), lease_ms = NULL, progress = NULL,
-                error = 'The worker died or hung in attempt ' || attempts || '.',
-                started_ms = iif({_MAY_RETRY}, NULL, started_ms), finished_ms = iif({_MAY_RETRY}, NULL, :now)
+            UPDATE jobs SET state = iif({_AGAIN_AFTER_LOSS}, 'queued', 'failed'), lease_ms = NULL, progress = NULL,
+                error = 'The worker died or hung in attempt ' || min(attempts, {MAX_ATTEMPTS} + releases) || '.',
+                started_ms = iif({_AGAIN_AFTER_LOSS}, NULL, started_ms),
+                finished_ms = iif({_AGAIN_AFTER_LOSS}, NULL, :now)
             WHERE state = 'running' AND lease_ms < :now RETURNING *
         """
         for row in list(db.query(sql, {"now": now})):
@@ -233,21 +272,30 @@ class Jobs:
         db.execute(sql, values | {"text": text})
 
     def _select(self, where: str, parameters: Parameters) -> list[Job]:
-        return [_job(row) for row in self._database.rows(f"SELECT jobs.* FROM jobs {where}", parameters)]
+        return list(readable_jobs(self._database.rows(f"SELECT jobs.* FROM jobs {where}", parameters)))
 
     def _milliseconds(self) -> int:
         return to_milliseconds(self._now())
 
 
+def readable_jobs(rows: Iterable[Row]) -> Iterator[Job]:
+    """The jobs of rows of `jobs`, but for those that cannot be read."""
+    for row in rows:
+        with suppress(Unreadable):
+            yield _job(row)
+
+
 def _job(row: Row) -> Job:
+    name = f"Job {row['id']}"
     return Job(
         id=row["id"],
         state=row["state"],
-        plan=Plan.model_validate_json(row["plan"]),
-        errand=Errand.model_validate_json(row["errand"]),
+        plan=stored(Plan, row["plan"], name),
+        errand=stored(Errand, row["errand"], name),
         attempts=row["attempts"],
+        releases=row["releases"],
         worker=row["worker"],
-        progress=Progress.model_validate_json(row["progress"]) if row["progress"] is not None else None,
+        progress=stored(Progress, row["progress"], name) if row["progress"] is not None else None,
         error=row["error"],
         take=row["take"],
         created=to_datetime(row["created_ms"]),

@@ -2,6 +2,7 @@
 
 root/ab/abcdef...     a file, whole and on the disk's platter before it got this name
 root/incoming/...     files that are being written; what a killed process left here is swept
+root/damaged/...      files that were not what their name says, set aside by a check
 """
 
 import errno
@@ -15,13 +16,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from storage.disk import needs_room, sync_folder
 from storage.schema import MediaId, UserError
 
 _CHUNK_BYTES = 2**20
 
 
 class Media:
-    """The media store under `root`; any number of processes may add and read at once."""
+    """The media store under `root`; any number of processes may add and read at once. DiskFull without room."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -35,6 +37,28 @@ class Media:
         with source.open("rb") as stream:
             return self._add(stream)
 
+    def share(self, other: "Media", media: MediaId) -> None:
+        """Have a file of another store: as a link to the same bytes where that can be, else as a copy.
+
+        FileNotFoundError when it is gone there, ValueError when a copy of it is not what its name says.
+        """
+        incoming, source = self._incoming / uuid.uuid4().hex, other.path(media)
+        try:
+            os.link(source, incoming)
+        except OSError:  # another disk, or one without links
+            if (copied := self.add_file(source)) != media:
+                self.remove(copied)
+                raise ValueError(f"the file {media} is damaged") from None
+        else:
+            self._publish(incoming, media)
+
+    def set_aside(self, media: MediaId) -> Path:
+        """Move a damaged file out of the way, to where a person can look at it. -> its place"""
+        aside = self.root / "damaged" / media
+        aside.parent.mkdir(exist_ok=True)
+        self._place(media).replace(aside)
+        return aside
+
     def add_bytes(self, data: bytes) -> MediaId:
         """Keep `data` as a file."""
         return self._add(io.BytesIO(data))
@@ -43,6 +67,29 @@ class Media:
         """UserError when one of the files that a film needs is gone: people delete, and disks are cleaned."""
         if not all(self._place(media).is_file() for media in wanted):
             raise UserError("A file that the film needs is not in the media store any more.")
+
+    def has(self, media: MediaId) -> bool:
+        """Whether the file is there."""
+        return self._place(media).is_file()
+
+    def intact(self, media: MediaId) -> bool:
+        """Whether the file is there and still what its name says. Reads all of it."""
+        try:
+            with self._place(media).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == media
+        except OSError:  # not there, or the disk cannot read it any more
+            return False
+
+    def size(self, media: MediaId) -> int:
+        """Bytes of a file; 0 when it is gone."""
+        try:
+            return self._place(media).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def bytes_kept(self) -> int:
+        """Bytes of all files together."""
+        return sum(map(self.size, self.all()))
 
     def path(self, media: MediaId) -> Path:
         """Where the file is, to be read and never written."""
@@ -74,7 +121,7 @@ class Media:
         incoming = self._incoming / uuid.uuid4().hex
         try:
             digest = hashlib.sha256()
-            with incoming.open("xb") as file:
+            with needs_room(), incoming.open("xb") as file:
                 while chunk := stream.read(_CHUNK_BYTES):
                     digest.update(chunk)
                     file.write(chunk)
@@ -100,10 +147,11 @@ class Media:
     def _publish(self, file: Path, media: MediaId) -> MediaId:
         """Give a finished file its name in one step. A file that is there already is the same one, and is replaced."""
         place = self._place(media)
-        place.parent.mkdir(exist_ok=True)
-        file.replace(place)
-        _sync_folder(place.parent)
-        _sync_folder(self.root)
+        with needs_room():
+            place.parent.mkdir(exist_ok=True)
+            file.replace(place)
+            sync_folder(place.parent)
+            sync_folder(self.root)
         return media
 
     def _place(self, media: MediaId) -> Path:
@@ -117,14 +165,3 @@ def _modified(file: Path) -> float:
         return file.stat().st_mtime
     except FileNotFoundError:  # finished or swept in the meantime
         return time.time()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put a folder's list of names on the disk; Windows cannot, and writes it in order by itself."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -148,3 +148,15 @@ def m005_posts_know_their_channel_and_spent_film_is_counted(db: sqlite_utils.Dat
     db.execute("ALTER TABLE posts ADD COLUMN channel TEXT")
     db.execute("CREATE TABLE spent (who TEXT NOT NULL, at_ms INTEGER NOT NULL, seconds REAL NOT NULL) STRICT")
     db.execute("CREATE INDEX spent_by_who ON spent (who, at_ms)")
+
+
+@steps()
+def m006_takes_are_pinned_and_evicted(db: sqlite_utils.Database) -> None:
+    """For storage.eviction: whose video stays, and since when one is not kept. By its video a take is filmed again."""
+    db.execute("ALTER TABLE takes ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0 CHECK (pinned IN (0, 1))")
+    db.execute("ALTER TABLE takes ADD COLUMN evicted_ms INTEGER")
+    video = (
+        "CASE WHEN json_valid(film) THEN film ->> '$.video' END"  # a damaged row must not keep the file from opening
+    )
+    db.execute(f"ALTER TABLE takes ADD COLUMN video TEXT GENERATED ALWAYS AS ({video}) VIRTUAL")
+    db.execute("CREATE INDEX takes_by_video ON takes (video)")

@@ -1,20 +1,24 @@
-"""Pictures: any image file as an upright RGB picture, and the one way in which pictures and frames meet a size."""
+"""Pictures: any image file as an upright RGB picture, and the one way in which pictures and frames meet a size.
+
+NOTE: this is imported anew for every file that a person hands in (storage/sandboxed.py), so it needs little: no numpy,
+and no words of the schema. Files of strangers come here in that process alone, never in ours.
+"""
 
 import struct
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import AvifImagePlugin, Image, ImageCms, ImageOps, TiffImagePlugin, WebPImagePlugin
 from PIL.Image import Resampling, Transpose
 
-from storage.schema import Size, UserError
+from storage.errors import UserError
 
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # greyscale of 16 bits
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP")  # few: some of the others run other programs
+PLUGINS = AvifImagePlugin, TiffImagePlugin, WebPImagePlugin  # imported, or Pillow knows only the others by name
 KNOWN = "PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP"
-Image.init()  # or Pillow knows only some of them by name
 DAMAGE = (OSError, SyntaxError, RuntimeError, ValueError, struct.error)  # what Pillow raises over broken files
 ORIENTATION = 0x0112  # EXIF's, and what undoes each of its values
 UPRIGHT = {
@@ -30,20 +34,34 @@ MOST_PIXELS = 64_000_000
 PAPER = (255, 255, 255)  # stands behind transparent pixels
 
 
-def load_picture(path: Path, most_pixels: int = MOST_PIXELS) -> Image.Image:
+class Sides(Protocol):
+    """A size in pixels, like the schema's."""
+
+    @property
+    def width(self) -> int:
+        """From left to right."""
+
+    @property
+    def height(self) -> int:
+        """From top to bottom."""
+
+
+def load_picture(path: Path, most_pixels: int = MOST_PIXELS, longest_side: int | None = None) -> Image.Image:
     """The picture in `path`: RGB of 8 bits, upright, in sRGB; the first frame of an animation.
 
     Transparent pixels are laid over white. A colour profile is honoured, so that a wide-gamut photo keeps its colours.
+    With `longest_side`, a larger picture is made that long.
     """
-    data = path.read_bytes()
+    with path.open("rb"):  # a missing file is our mistake, not a person's
+        pass
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower, and checked next
-            with Image.open(BytesIO(data), formats=FORMATS) as picture:
+            with Image.open(path, formats=FORMATS) as picture:
                 _require_pixels(picture.size, most_pixels)
                 picture.load()
-                turn = UPRIGHT.get(_orientation(picture))
-                upright = picture.copy() if turn is None else picture.transpose(turn)
+                turn, small = UPRIGHT.get(_orientation(picture)), _shrunk(picture, longest_side)
+                upright = small if turn is None else small.transpose(turn)
     except Image.DecompressionBombError as error:
         raise UserError(_too_many(most_pixels)) from error
     except DAMAGE as error:
@@ -51,7 +69,28 @@ def load_picture(path: Path, most_pixels: int = MOST_PIXELS) -> Image.Image:
     return _as_rgb(upright)
 
 
-def cover(picture: Image.Image, size: Size) -> Image.Image:
+def is_animated(path: Path) -> bool:
+    """Whether there is more in a picture file than the picture that is shown: the frames of an animation, or pages.
+
+    What phones keep beside a photo (its depth, a darker copy) is neither.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
+    except DAMAGE:  # its first frame is whole, the rest is not
+        return True
+
+
+def is_picture(path: Path) -> bool:
+    """Whether `path` begins as a picture that `load_picture` knows, rather than as a video, say."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except (*DAMAGE, Image.DecompressionBombError):
+        return False
+
+
+def cover(picture: Image.Image, size: Sides) -> Image.Image:
     """`picture` at exactly `size`, with LANCZOS. Nothing is stretched: what the aspect leaves over is cut off.
 
     A plan's size normally has the picture's aspect, up to the rounding to 16; other anchors lose their margins.
@@ -76,10 +115,28 @@ def _orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
+def _shrunk(picture: Image.Image, longest_side: int | None) -> Image.Image:
+    """A copy that outlives the file. It is shrunk before it is turned and converted, which take memory by the pixel."""
+    if longest_side is None or max(picture.size) <= longest_side or picture.mode == "F":
+        return picture.copy()
+    plain = _plain(picture)
+    plain.thumbnail((longest_side, longest_side))
+    return plain.copy()
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """The picture in a mode whose pixels can be mixed: a palette's numbers and 16 bits cannot."""
+    if picture.mode in DEEP_MODES:
+        whole = picture if picture.mode == "I" else picture.convert("I")
+        return whole.point(lambda level: level * (1 / 257) + 0.5).convert("L")  # 65535 -> 255
+    if picture.has_transparency_data:
+        return picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    return picture.convert("RGB") if picture.mode in ("P", "1") else picture
+
+
 def _as_rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in DEEP_MODES:
-        levels = np.asarray(picture).astype(np.float64) / 257  # 65535 -> 255
-        return Image.fromarray(levels.round().clip(0, 255).astype(np.uint8)).convert("RGB")
+        return _plain(picture).convert("RGB")
     if picture.mode == "F":
         raise UserError("A picture of floating-point numbers has no known white; save it as PNG or JPEG, please.")
     if picture.has_transparency_data:

@@ -1,11 +1,12 @@
-"""The one setting that every process shares: where things are kept."""
+"""The settings that every process shares: where things are kept."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from storage.disk import Disk
 from storage.schema import UserError
 
 
@@ -17,6 +18,9 @@ class StorageSettings(BaseSettings):
     )
 
     data_dir: Path = Path("data")
+    disk_margin_gb: Annotated[float, Field(ge=0)] = 1.0  # of the disk stay free: with less, no film is begun
+    media_gb: Annotated[float, Field(ge=0)] = 0.0  # that the media store may have; 0: as much as there is
+    lora_dir: Path = Path("loras")  # a face lists the library, the engine reads it
 
     @property
     def database(self) -> Path:
@@ -27,6 +31,11 @@ class StorageSettings(BaseSettings):
     def media(self) -> Path:
         """The content-addressed media store."""
         return self.data_dir / "media"
+
+    @property
+    def disk(self) -> Disk:
+        """The disk of all that."""
+        return Disk(self.data_dir, self.disk_margin_gb)
 
     @property
     def renders(self) -> Path:

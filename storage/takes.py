@@ -1,16 +1,29 @@
 """The takes of every channel, and the messages that show them.
 
 Takes of a channel form a tree: a continuation has a parent; another take is a sibling of the first take of its plan.
-A take is made by Jobs.finish and never changes. Its plan and errand are its job's.
+A take is made by Jobs.finish, or by Jobs.fail of what was finished, and never changes but
+for its video, which may be pinned or evicted. Its plan is its job's, or as
+much of it as was filmed; its errand is its job's. A take that cannot be read any more is left out, as a job is.
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 
 import sqlite_utils
 
-from storage.database import Database, Parameters, Row, first_row, to_datetime, to_milliseconds
-from storage.schema import Errand, Film, Job, Plan, Take, UserError
+from storage.database import (
+    Database,
+    Parameters,
+    Row,
+    Unreadable,
+    first_row,
+    stored,
+    to_datetime,
+    to_milliseconds,
+)
+from storage.schema import Errand, Film, Job, MediaId, Plan, Take, UserError
 
 _SELECT = "SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job"
 
@@ -23,10 +36,14 @@ class Takes:
 
     def get(self, take: int) -> Take:
         """The take of this number."""
-        found = self._select("WHERE takes.id = :take", {"take": take})
-        if not found:
+        rows = self._database.rows(f"{_SELECT} WHERE takes.id = :take", {"take": take})
+        if not rows:
             raise UserError(f"There is no take {take}.")
-        return found[0]
+        return _take(rows[0])
+
+    def made_by(self, job: int) -> Take | None:
+        """What a job left: its film, or, of one that failed, the windows that it had finished."""
+        return next(iter(self._select("WHERE takes.job = :job", {"job": job})), None)
 
     def history(self, channel: str, limit: int = 20) -> list[Take]:
         """The newest takes of a channel, newest first."""
@@ -42,15 +59,37 @@ class Takes:
         where = "WHERE jobs.requester = :person AND takes.created_ms >= :since ORDER BY takes.id"
         return self._select(where, {"person": person, "since": to_milliseconds(since.timestamp())})
 
+    def made_in(self, place: str, since: datetime) -> list[Take]:
+        """The takes that a server got since a time, oldest first; a card says which server asked."""
+        where = """
+            JOIN cards ON cards.job = jobs.id
+            WHERE cards.place = :place AND takes.id >
+                coalesce((SELECT id FROM takes WHERE created_ms < :since ORDER BY id DESC LIMIT 1), 0)
+            GROUP BY takes.id ORDER BY takes.id
+        """
+        return self._select(where, {"place": place, "since": to_milliseconds(since.timestamp())})
+
     def like(self, plan: Plan, limit: int) -> list[Take]:
         """The newest takes whose windows cost as much as those of a plan: same model, size and sampling."""
         where = """
-            WHERE jobs.plan ->> '$.model' = :model AND jobs.plan -> '$.size' = json(:size)
-                AND jobs.plan -> '$.sampling' = json(:sampling)
+            WHERE CASE WHEN json_valid(jobs.plan) THEN jobs.plan ->> '$.model' = :model
+                AND jobs.plan -> '$.size' = json(:size) AND jobs.plan -> '$.sampling' = json(:sampling) END
             ORDER BY takes.id DESC LIMIT :limit
         """
         values = {"model": plan.model, "size": plan.size.model_dump_json(), "sampling": plan.sampling.model_dump_json()}
         return self._select(where, {**values, "limit": limit})
+
+    def by_video(self, video: MediaId) -> Take | None:
+        """The oldest take that a video belongs to."""
+        where = "WHERE takes.video = :video ORDER BY takes.id LIMIT 1"
+        return next(iter(self._select(where, {"video": video})), None)
+
+    def pin(self, take: int, *, pinned: bool) -> Take:
+        """Keep the video of a take whatever room it needs, or no longer."""
+        with self._database.write() as db:
+            require_take(db, take)
+            db.execute("UPDATE takes SET pinned = :pinned WHERE id = :take", {"pinned": pinned, "take": take})
+        return self.get(take)
 
     def parent(self, take: Take) -> Take | None:
         """The take that this one continues."""
@@ -104,7 +143,7 @@ class Takes:
         return [row["message"] for row in rows]
 
     def _select(self, where: str, parameters: Parameters) -> list[Take]:
-        return [_take(row) for row in self._database.rows(f"{_SELECT} {where}", parameters)]
+        return list(readable_takes(self._database.rows(f"{_SELECT} {where}", parameters)))
 
 
 def insert_take(db: sqlite_utils.Database, job: Job, film: Film, created_ms: int) -> Take:
@@ -124,7 +163,10 @@ def insert_take(db: sqlite_utils.Database, job: Job, film: Film, created_ms: int
     }
     take = db.execute(sql, values).lastrowid
     assert take is not None
-    return Take(id=take, job=job.id, plan=job.plan, film=film, errand=errand, created=to_datetime(created_ms))
+    sql = "UPDATE takes SET evicted_ms = NULL WHERE video = :video"  # it is there again
+    db.execute(sql, {"video": film.video})
+    row = {"id": take, "job": job.id, "created_ms": created_ms, "pinned": 0, "evicted_ms": None}
+    return _made(row, job.plan, film, errand)
 
 
 def require_take(db: sqlite_utils.Database, take: int) -> Row:
@@ -135,12 +177,30 @@ def require_take(db: sqlite_utils.Database, take: int) -> Row:
     return row
 
 
+def readable_takes(rows: Iterable[Row]) -> Iterator[Take]:
+    """The takes of rows of `takes` with the plan and the errand of their jobs, but for those that cannot be read."""
+    for row in rows:
+        with suppress(Unreadable):
+            yield _take(row)
+
+
 def _take(row: Row) -> Take:
+    name = f"Take {row['id']}"
+    plan, film = stored(Plan, row["plan"], name), stored(Film, row["film"], name)
+    return _made(row, plan, film, stored(Errand, row["errand"], name))
+
+
+def _made(row: Row, plan: Plan, film: Film, errand: Errand) -> Take:
+    """A take from its own columns and what its job was to film."""
+    kept = plan if film.windows is None else plan.first(film.windows)
     return Take(
         id=row["id"],
         job=row["job"],
-        plan=Plan.model_validate_json(row["plan"]),
-        film=Film.model_validate_json(row["film"]),
-        errand=Errand.model_validate_json(row["errand"]),
+        plan=kept,
+        film=film,
+        errand=errand,
         created=to_datetime(row["created_ms"]),
+        missing_windows=len(plan.windows) - len(kept.windows),
+        pinned=bool(row["pinned"]),
+        evicted=row["evicted_ms"] is not None,
     )

@@ -4,6 +4,10 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # toy networks are faster on one thread; set before torch is first imported
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("longtake", deadline=None)  # a busy machine is no failure
+settings.load_profile("longtake")
 
 
 @pytest.fixture(scope="session")

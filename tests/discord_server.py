@@ -19,7 +19,7 @@ import discord
 import yarl
 from aiohttp import WSMsgType, web
 
-from bot.discord import ask
+from bot.discord import cdn
 
 Json = dict[str, Any]
 BOT, APPLICATION, GUILD, CHANNEL, ANN, BOB = 900, 900, 500, 600, 901, 902
@@ -31,14 +31,14 @@ _count = itertools.count()
 def redirected(port: int) -> Iterator[None]:
     """The library takes the server on this port for Discord. There is no setting for that, on purpose."""
     route, gateway = discord.http.Route, discord.gateway.DiscordWebSocket
-    before = route.BASE, gateway.DEFAULT_GATEWAY, ask.HOSTS
+    before = route.BASE, gateway.DEFAULT_GATEWAY, cdn.HOSTS
     route.BASE = f"http://127.0.0.1:{port}/api/v10"
     gateway.DEFAULT_GATEWAY = yarl.URL(f"http://127.0.0.1:{port}/gateway")
-    ask.HOSTS = frozenset({("http", "127.0.0.1")})
+    cdn.HOSTS = frozenset({("http", "127.0.0.1")})
     try:
         yield
     finally:
-        route.BASE, gateway.DEFAULT_GATEWAY, ask.HOSTS = before
+        route.BASE, gateway.DEFAULT_GATEWAY, cdn.HOSTS = before
 
 
 def snowflake() -> int:

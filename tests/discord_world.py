@@ -12,13 +12,38 @@ import numpy as np
 import simcord
 from filming import SIZE, draw
 
-from bot.discord import ask
+from bot.discord.cdn import Cdn
 from bot.discord.client import LongtakeClient
 from bot.discord.settings import DiscordSettings
 from bot.studio import Studio
 from engine.segments import write_segment
-from storage.schema import Film, Job, Progress, Stage, Storyboard, Take
+from storage.schema import Film, Job, MediaId, Progress, Stage, Storyboard, Take
 from storage.timeline import film_frames
+
+
+class SimFiles(Cdn):
+    """SimCord's files stand for Discord's."""
+
+    client: LongtakeClient
+
+    def __init__(self) -> None:
+        self.fetched: list[str] = []
+
+    def keeps(self, address: str) -> bool:
+        """Its own addresses."""
+        return address.startswith("https://cdn.simcord.invalid/")
+
+    async def read(self, address: str, most_bytes: int) -> bytes:
+        """From memory."""
+        self.fetched.append(address)
+        return await self.client.http.get_from_cdn(address)
+
+
+def client_on(settings: DiscordSettings) -> LongtakeClient:
+    """A bot for SimCord."""
+    files = SimFiles()
+    files.client = LongtakeClient(Studio(settings), settings, files)
+    return files.client
 
 
 @dataclass
@@ -62,16 +87,20 @@ class World:
     def finish(self, job: Job, seconds: float = 6.0) -> Take:
         """Leave a real, small video for a job."""
         frames = film_frames(len(job.plan.windows))
-        video = self.folder / f"job-{job.id}.mp4"
-        noise = np.random.default_rng(job.id).integers(0, 256, (frames, SIZE.height, SIZE.width, 3), dtype=np.uint8)
-        write_segment([noise], SIZE, video)
         film = Film(
-            video=self.studio.media.add_file(video),
+            video=self.finish_video(job, frames),
             tail=self.studio.media.add_bytes(b"tail %d" % job.id),
             frames=frames,
             render_seconds=seconds,
         )
         return self.studio.jobs.finish(job.id, job.attempts, film)
+
+    def finish_video(self, job: Job, frames: int) -> MediaId:
+        """A real, small video of a job."""
+        video = self.folder / f"job-{job.id}.mp4"
+        noise = np.random.default_rng(job.id).integers(0, 256, (frames, SIZE.height, SIZE.width, 3), dtype=np.uint8)
+        write_segment([noise], SIZE, video)
+        return self.studio.media.add_file(video)
 
     async def filmed(self) -> Take:
         """Film what waits, and let the bot hand it over."""
@@ -99,7 +128,7 @@ class World:
 
     async def restart(self) -> None:
         """End the bot and start another one on the same data."""
-        self.client = LongtakeClient(Studio(self.client.settings), self.client.settings)
+        self.client = client_on(self.client.settings)
         self.studio = self.client.studio
         await self.env.restart_bot(self.client)
 
@@ -122,14 +151,12 @@ def settings_in(folder: Path, **more: Any) -> DiscordSettings:
 @asynccontextmanager
 async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
     """A bot in a server."""
-    settings = settings_in(folder, **more)
-    studio = Studio(settings)
-    client = LongtakeClient(studio, settings)
+    client = client_on(settings_in(folder, **more))
     async with simcord.run(client, settle_timeout=60) as env:
         guild = env.create_guild()
         channel = guild.create_text_channel("garden")
         ann, bob = (guild.add_member(env.create_user(name)) for name in ("ann", "bob"))
-        yield World(env, client, studio, guild, channel, ann, bob, folder)
+        yield World(env, client, client.studio, guild, channel, ann, bob, folder)
 
 
 def texts_of(message: discord.Message) -> str:
@@ -144,6 +171,3 @@ def texts_of(message: discord.Message) -> str:
     for component in message.components:
         walk(component)
     return "\n".join(filter(None, parts))
-
-
-ask.HOSTS |= {("https", "cdn.simcord.invalid")}  # SimCord's files are files of Discord here

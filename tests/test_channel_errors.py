@@ -15,7 +15,7 @@ from PIL import Image
 
 from engine.segments import write_segment
 from planner.director import Director
-from planner.moderation import Moderator, Restricted, moderator, pattern_of
+from planner.moderation import Case, Moderator, Restricted, moderator, pattern_of
 from storage.renders import render_folder, segment_name
 from storage.schema import JobState, Policy
 from storage.timeline import WINDOW_FRAMES
@@ -129,17 +129,17 @@ async def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> 
         assert w.studio.media.all() == []
 
 
-async def test_a_picture_of_21_mb_is_refused_before_anything_is_downloaded(tmp_path: Path, monkeypatch) -> None:
+async def test_a_picture_of_21_mb_is_refused_before_anything_is_downloaded(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        fetched = []
-        read = discord.Attachment.read
-        monkeypatch.setattr(discord.Attachment, "read", lambda self, **more: (fetched.append(self), read(self))[1])
+        files = w.client.front._cdn
         huge = ("huge.png", w.photo[1] + bytes(21 * 2**20))
         text = await film(w, image1=huge)
         assert "huge.png has 21.0 MB; the most is 20 MB. Send a smaller copy." in text
         await w.say(w.ann, STORY, huge)
         assert "the most is 20 MB" in texts_of(w.last)
-        assert fetched == []
+        assert files.fetched == []
+        await film(w)
+        assert len(files.fetched) == 1, "what is fine is fetched from there"
 
 
 @pytest.mark.parametrize(
@@ -394,6 +394,25 @@ async def test_a_judge_may_mark_as_well_as_refuse(tmp_path: Path) -> None:
         assert "isn't age-restricted" in await film(w, story="5 s of a man, he drinks wine")
         assert "No poison here." in await film(w, story="5 s of a man, he drinks poison")
         assert "Planned" in await film(w, story="5 s of a man, he drinks water")
+
+
+@pytest.mark.parametrize("adults", [False, True])
+async def test_a_judge_is_told_where_it_is_asked_and_gets_pictures_that_can_be_opened(tmp_path: Path, adults) -> None:
+    async with world(tmp_path) as w:
+        seen = []
+
+        def judge(case: Case) -> None:
+            pictures = [Image.open(file) for file in case.pictures]
+            seen.append((case.age_restricted, [(p.format, p.size, dict(p.getexif())) for p in pictures]))
+
+        w.studio.moderator = Moderator(judges=(judge,))
+        w.client.get_channel(w.channel.id).nsfw = adults
+        exif, data = Image.Exif(), io.BytesIO()
+        exif[0x0112], exif[0x010E] = 6, "taken at home"
+        Image.open(io.BytesIO(w.photo[1])).save(data, "JPEG", exif=exif)
+        await film(w, image1=("dog.jpg", data.getvalue()))
+        assert seen[0] == (adults, [("PNG", (60, 80), {})])
+        assert [where for where, _ in seen[1:]] == [adults], "the plan is judged as well"
 
 
 async def test_a_take_for_adults_is_not_shown_in_a_channel_for_everybody(tmp_path: Path) -> None:

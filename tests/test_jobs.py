@@ -303,6 +303,19 @@ def test_a_released_attempt_is_no_failure_but_stays_fenced(jobs):
     assert jobs.fail(job, attempt + 1, "out of memory", retry=True).state is JobState.FAILED
 
 
+def test_a_job_that_is_given_back_says_why_and_one_that_begins_again_by_itself_too(jobs):
+    job = jobs.enqueue(plan(), ERRAND).id
+    jobs.claim("w", LEASE)
+    assert jobs.release(job, 1, "The disk is full.").error == "The disk is full."
+    jobs.claim("w", LEASE)
+    assert jobs.release(job, 2).error == "The disk is full.", "nobody knew better"
+    jobs.claim("w", LEASE)
+    assert jobs.remark(job, 3, "Again, with less.")
+    assert not jobs.remark(job, 2, "too late")
+    assert (jobs.get(job).state, jobs.get(job).error) == (JobState.RUNNING, "Again, with less.")
+    assert [event.text for event in jobs.events(job) if event.kind == "again"] == ["Again, with less."]
+
+
 def test_a_failure_is_tried_again_until_the_last_attempt(jobs):
     job = jobs.enqueue(plan(), ERRAND).id
     for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -491,6 +504,7 @@ def test_no_look_up_reads_a_whole_table(jobs, database):
         jobs.heartbeat(job, 1, LEASE)
         jobs.progress(job, 1, PROGRESS)
         jobs.window_filmed(job, 1, 1)
+        jobs.remark(job, 1, "again")
         take = jobs.finish(job, 1, FILM)
         again = jobs.enqueue(plan(), ERRAND.model_copy(update={"parent": take.id, "again_of": take.id})).id
         jobs.claim("w", LEASE)
@@ -510,6 +524,9 @@ def test_no_look_up_reads_a_whole_table(jobs, database):
         takes.parent(take)
         takes.children(take)
         takes.siblings(take)
+        takes.made_by(job)
+        takes.by_video(FILM.video)
+        takes.pin(take.id, pinned=True)
     explained = 0
     for sql, parameters in asked:
         if sql.split()[0] not in ("SELECT", "INSERT", "UPDATE"):

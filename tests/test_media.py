@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.disk import DiskFull
 from storage.media import Media
 
 DATA = random.Random(0).randbytes(3_000_000)
@@ -175,7 +176,7 @@ def test_a_copy_that_fails_halfway_leaves_nothing_behind(media, source):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
     try:
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(DiskFull):
             media.add_file(source)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -49,7 +49,14 @@ def test_the_next_job_is_estimated_from_the_one_before():
     assert play(pace, clock, (1000, at(Stage.DENOISING, 1, 0)), (0, at(Stage.DENOISING, 1, 0))) == [36, 36]
 
 
-@pytest.mark.parametrize("stage", Stage)
+def test_a_film_that_is_restored_has_no_time_left_and_teaches_none():
+    pace = Pace(now=iter(range(0, 1000, 100)).__next__)
+    told = [pace.timed(at(Stage.RESTORING, 1, step)).seconds_left for step in (0, 1, 2)]
+    assert told == [None] * 3
+    assert pace.timed(at(Stage.DENOISING, 1, 3)).seconds_left is None, "nothing was measured yet"
+
+
+@pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.RESTORING])
 def test_every_stage_has_a_time_left(stage: Stage):
     pace = Pace(step_seconds=1.0, decode_seconds=2.0)
     left = pace.timed(at(stage, 3, 4)).seconds_left

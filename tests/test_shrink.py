@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filming import SIZE, film_plan, window
+from full_disk import LIMIT, Full
 
 from bot.shrink import Copies, shrink, target_of
 from engine.segments import join, write_segment
+from storage.disk import DiskFull
 from storage.footage import VideoFacts, probe, read_comment, read_frames
 from storage.media import Media
 from storage.schema import Errand, Film, Size, Take
@@ -38,6 +40,16 @@ def test_a_smaller_copy_fits_and_keeps_every_frame_its_time_and_the_plan(tmp_pat
     assert head.find(b"moov") < head.find(b"mdat") or b"mdat" not in head, "it plays before it has all"
 
 
+def test_a_film_at_32_frames_a_second_keeps_its_pace(tmp_path: Path):
+    size = Size(width=128, height=96)
+    drawn = np.random.default_rng(1).integers(0, 256, (33, size.height, size.width, 3), dtype=np.uint8)
+    write_segment([drawn], size, tmp_path / "part.mp4", fps=32)
+    join([tmp_path / "part.mp4"], tmp_path / "film.mp4", "the plan", fps=32)
+    assert shrink(tmp_path / "film.mp4", (tmp_path / "film.mp4").stat().st_size // 2, tmp_path / "copy.mp4")
+    facts = probe(tmp_path / "copy.mp4")
+    assert (facts.frames, facts.fps, facts.seconds) == (17, 32.0, 17 / 16)
+
+
 def test_what_cannot_be_seen_any_more_is_not_made(tmp_path: Path):
     film = noise(81, SIZE, tmp_path / "film.mp4")
     assert not shrink(film, 3000, tmp_path / "copy.mp4")
@@ -54,6 +66,24 @@ def test_pixels_are_given_up_only_when_each_would_get_too_few_bits():
     assert sizes[3].width / sizes[3].height == pytest.approx(832 / 480, rel=0.02)
     assert sizes[4] is None
     assert all(target.width % 2 == target.height % 2 == 0 for target in sizes if target)
+
+
+@pytest.mark.asyncio
+async def test_without_room_for_a_copy_nothing_is_left_and_it_may_be_tried_again(tmp_path: Path):
+    media, full = Media(tmp_path / "media"), Full("limit", tmp_path)
+    film = media.add_file(noise(81, SIZE, tmp_path / "film.mp4"))
+    made = Film(video=film, tail=media.add_bytes(b"tail"), frames=81, render_seconds=1.0)
+    take = Take.model_construct(id=1, job=1, plan=film_plan([window(1)]), film=made, errand=None)
+    copies, most = Copies(media, tmp_path / "copies"), media.path(film).stat().st_size // 2
+    assert most > 2 * LIMIT
+    full.fill()
+    try:
+        with pytest.raises(DiskFull):
+            await copies.fitting(take, most)
+    finally:
+        full.make_room()
+    assert list((tmp_path / "copies").iterdir()) == []
+    assert await copies.fitting(take, most) is not None
 
 
 @pytest.mark.asyncio

@@ -4,8 +4,11 @@ import argparse
 import shutil
 import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from bot.cli import display
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, answer, complain, say
@@ -13,56 +16,132 @@ from bot.crew import WorkerFailed
 from bot.progress import clock
 from bot.proposal import Proposal
 from bot.studio import Studio
-from storage.schema import Job, JobState, UserError
+from bot.video import video_of
+from storage.disk import whole
+from storage.schema import Job, JobState, Take, UserError
 
 Options = argparse.Namespace
 
 
-def film(studio: Studio, proposal: Proposal, options: Options) -> int:
-    """Queue a plan, watch it being filmed, and leave the video where it was asked for."""
-    if options.out:
-        require_free(options.out, [*getattr(options, "images", []), getattr(options, "video", None)])
-    if not options.json:
-        display.notes(proposal.notes)
-    return deliver(studio, studio.submit(proposal), proposal.notes, options)
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a job: the video and its take, or what was complained of already."""
+
+    code: int = 0
+    take: Take | None = None
+    video: Path = Path()
+
+
+def film(studio: Studio, proposals: Sequence[Proposal], options: Options) -> int:
+    """Queue plans, watch them being filmed, and leave each video where it was asked for."""
+    outs = numbered(options.out, len(proposals))
+    for place in filter(None, outs):
+        require_free(place, [*getattr(options, "images", []), getattr(options, "video", None)])
+    told: list[tuple[str, ...]] = []
+    for proposal in proposals:
+        if not options.json and proposal.notes not in told:
+            display.notes(proposal.notes)
+        told.append(proposal.notes)
+    jobs = [studio.submit(proposal) for proposal in proposals]
+    if len(jobs) == 1:
+        return deliver(studio, jobs[0], told[0], options)
+    deliveries = [Delivery(EXIT_INTERRUPTED)] * len(jobs)
+    for number, (job, out) in enumerate(zip(jobs, outs, strict=True)):
+        deliveries[number] = fetch(studio, job, out, quiet=options.json)
+        if deliveries[number].code == EXIT_INTERRUPTED:
+            for waiting in jobs[number + 1 :]:
+                studio.cancel(waiting.id)
+            break
+        if not options.json:
+            report(deliveries[number])
+    if options.json:
+        films: list[JsonValue] = [facts(*each) for each in zip(deliveries, told, strict=True) if each[0].take]
+        answer({"films": films})
+    return max(delivery.code for delivery in deliveries)
 
 
 def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) -> int:
     """Watch a job being filmed, and leave the video where it was asked for."""
+    delivery = fetch(studio, job, options.out, quiet=options.json)
+    if delivery.take is None:
+        return delivery.code
+    if not options.json:
+        return report(delivery)
+    answer(facts(delivery, notes))
+    return delivery.code
+
+
+def fetch(studio: Studio, job: Job, out: Path | None, quiet: bool) -> Delivery:
+    """Watch a job being filmed, and copy the video to `out`, or to a name that is free here."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    if trouble := studio.settings.disk.trouble:
+        display.note(trouble)
     try:
-        job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=options.json)
+        job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=quiet)
     except KeyboardInterrupt:
         if studio.jobs.get(job.id).state is not JobState.DONE:
             studio.cancel(job.id)
-            return complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED)
+            return Delivery(complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED))
         job = studio.jobs.get(job.id)
     except WorkerFailed as error:
-        return complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED)
-    if job.state is not JobState.DONE or job.take is None:
-        return complain(f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else "."), EXIT_FAILED)
-    take = studio.takes.get(job.take)
-    video = options.out or free_name(f"longtake-{take.id}")
+        return Delivery(complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED))
+    ended = f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else ".")
+    take = studio.takes.made_by(job.id)
+    if take is None:
+        return Delivery(complain(ended, EXIT_FAILED))
+    video = out or free_name(f"longtake-{take.id}")
     try:
-        copy_whole(studio.media.path(take.film.video), video)
+        with whole(video) as copy:
+            shutil.copyfile(video_of(studio.media, take), copy)
     except OSError as error:
-        return complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
-    if options.json:
-        return answer(
-            {
-                "video": str(video),
-                "take": take.id,
-                "frames": take.film.frames,
-                "seconds_taken": round(take.film.render_seconds, 3),
-                "seed": take.plan.seed,
-                "trained": take.film.trained,
-                "notes": [*notes],
-            }
+        return Delivery(
+            complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
         )
-    untrained = "" if take.film.trained else " The model is untrained: expect shapeless colours."
-    seconds, windows = take.film.render_seconds, len(take.plan.windows)
-    took = f"{clock(seconds)}, {seconds / windows:.1f} s a window"
-    return say(f"Take {take.id}: {video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
+    if take.missing_windows:
+        return Delivery(complain(f"{ended} Take {take.id} is what was finished.", EXIT_FAILED), take, video)
+    return Delivery(0, take, video)
+
+
+def facts(delivery: Delivery, notes: Sequence[str]) -> dict[str, JsonValue]:
+    """A film for scripts."""
+    take = delivery.take
+    assert take is not None
+    return {
+        "video": str(delivery.video),
+        "take": take.id,
+        "frames": take.film.frames,
+        "missing_windows": take.missing_windows,
+        "seconds_taken": round(take.film.render_seconds, 3),
+        "seed": take.plan.seed,
+        "trained": take.film.trained,
+        "notes": [*notes],
+    }
+
+
+def report(delivery: Delivery) -> int:
+    """Say where a film lies, and what one would wonder about; what came to nothing has been complained of."""
+    take = delivery.take
+    if take is None:
+        return delivery.code
+    film, windows = take.film, len(take.plan.windows)
+    took = f"{clock(film.render_seconds)}, {film.render_seconds / windows:.1f} s a window"
+    more = {
+        f" Only {windows} of {windows + take.missing_windows} windows were filmed; continue it, or ask for it again.": (
+            take.missing_windows
+        ),
+        " It did not fit the GPU's memory at once, so it was filmed with less at a time.": film.short_of_memory,
+        " The model is untrained: expect shapeless colours.": not film.trained,
+    }
+    told = "".join(sentence for sentence, applies in more.items() if applies)
+    say(f"Take {take.id}: {delivery.video}, {film.seconds:.2f} s, filmed in {took}.{told}")
+    return delivery.code
+
+
+def numbered(out: Path | None, count: int) -> list[Path | None]:
+    """A place for each of several films: film.mp4 becomes film-1.mp4, film-2.mp4 and so on."""
+    if out is None or count == 1:
+        return [out] * count
+    return [out.with_stem(f"{out.stem}-{number}") for number in range(1, count + 1)]
 
 
 def require_free(out: Path, inputs: Sequence[Path | None]) -> None:
@@ -84,13 +163,3 @@ def free_name(stem: str) -> Path:
     """A file name that is not taken here."""
     names = chain([f"{stem}.mp4"], (f"{stem}-{number}.mp4" for number in count(2)))
     return next(Path(name) for name in names if not Path(name).exists())
-
-
-def copy_whole(source: Path, out: Path) -> None:
-    """Copy a file so that `out` is whole or as it was."""
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.copyfile(source, partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import discord
 
 from bot.discord.ask import Ask
 from bot.discord.texts import say
+from storage.disk import DiskFull
 from storage.schema import UserError
 
 log = logging.getLogger(__name__)
@@ -44,13 +45,22 @@ async def answering(interaction: discord.Interaction, done: str = "") -> AsyncIt
 
 def sentence_of(error: Exception, locale: str, key: str = "error.trouble") -> str:
     """An error as a person may read it. What is nobody's mistake gets a number that is also in the log."""
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | DiskFull):
         return str(error)
     if isinstance(error, discord.Forbidden):
         return say(locale, "error.may_not_post")
     number = secrets.token_hex(2).upper()
     log.error("trouble %s", number, exc_info=error)
     return say(locale, key, number=number)
+
+
+async def served(interaction: discord.Interaction) -> bool:
+    """Whether who calls a command or presses a button is let in where they are; they are told if not."""
+    if await interaction.client.door.admits(interaction.guild_id, interaction.user.id):  # type: ignore[attr-defined]
+        return True
+    if interaction.type is not discord.InteractionType.autocomplete:
+        await refuse(interaction, say(str(interaction.locale), "error.server_refused"))
+    return False
 
 
 async def refuse(interaction: discord.Interaction, text: str) -> None:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import discord
-from yarl import URL
 
+from bot.discord.cdn import Cdn, FetchFailed
 from bot.discord.keys import Place, is_restricted, key_of, place_of
 from bot.discord.safe import one_line
 from storage.schema import UserError
 
 MOST_PICTURES = 4
-HOSTS = frozenset({("https", "cdn.discordapp.com"), ("https", "media.discordapp.net")})  # of attachments
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 _MARKS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"GIF8": "gif"}
 
@@ -37,6 +36,8 @@ class Ask:
     seed: int | None = None
     preset: str | None = None
     style: str | None = None
+    settings: str = ""  # NAME=VALUE, as often as wanted
+    lora: str | None = None  # of the library
 
     @property
     def guild(self) -> discord.Guild | None:
@@ -77,14 +78,20 @@ class Ask:
 
 
 @asynccontextmanager
-async def pictures_of(attachments: Sequence[discord.Attachment], most_mib: float) -> AsyncIterator[tuple[Path, ...]]:
+async def pictures_of(
+    attachments: Sequence[discord.Attachment], most_mib: float, cdn: Cdn
+) -> AsyncIterator[tuple[Path, ...]]:
     """The pictures among attachments as files, for as long as the block lasts. Nothing is read before its size and
     kind are known to be fine; names are ours, since theirs may be anything."""
     wanted = [attachment for attachment in attachments if _is_picture(attachment, most_mib)]
     if len(wanted) > MOST_PICTURES:
         raise UserError(f"{len(wanted)} pictures are too many: send {MOST_PICTURES} at most.")
     with tempfile.TemporaryDirectory(prefix="longtake-") as folder:
-        files = [await _fetch(a, Path(folder), number) for number, a in enumerate(wanted, start=1)]
+        files = []
+        for number, attachment in enumerate(wanted, start=1):
+            data = await _fetch(attachment, round(most_mib * 2**20), cdn)
+            files.append(Path(folder, f"picture {number}.{_kind(attachment, data)}"))
+            await asyncio.to_thread(files[-1].write_bytes, data)
         yield tuple(files)
 
 
@@ -106,27 +113,28 @@ def _is_picture(attachment: discord.Attachment, most_mib: float) -> bool:
     return True
 
 
-async def _fetch(attachment: discord.Attachment, folder: Path, number: int) -> Path:
-    address = URL(attachment.url)
-    if (address.scheme, address.host) not in HOSTS:
+async def _fetch(attachment: discord.Attachment, most_bytes: int, cdn: Cdn) -> bytes:
+    if not cdn.keeps(attachment.url):
         raise UserError(
             f"{printable(attachment.filename)} does not lie where Discord keeps files. Send it again, please."
         )
     try:
-        data = await attachment.read()
-    except discord.HTTPException as error:
+        return await cdn.read(attachment.url, most_bytes)
+    except FetchFailed as error:
         raise UserError(
             f"I could not fetch {printable(attachment.filename)} from Discord. Send it again, please."
         ) from error
+
+
+def _kind(attachment: discord.Attachment, data: bytes) -> str:
+    """The suffix of a picture by its first bytes."""
     kind = next((suffix for mark, suffix in _MARKS.items() if data.startswith(mark)), None)
     if kind is None:
         raise UserError(
             f"{printable(attachment.filename)} is not the picture that its name says. Save it as JPEG and send "
             "it again."
         )
-    file = folder / f"picture {number}.{kind}"
-    await asyncio.to_thread(file.write_bytes, data)
-    return file
+    return kind
 
 
 def printable(name: str, longest: int = 40) -> str:

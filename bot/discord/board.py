@@ -24,6 +24,7 @@ from bot.discord.texts import say
 from bot.discord.windows import newest_frame, post_windows
 from bot.line import Line
 from bot.studio import Studio
+from storage.database import Unreadable
 from storage.forget import Forgotten
 from storage.schema import Card, Job, JobState, UserError
 
@@ -179,11 +180,15 @@ class Board:
             return
         await post_windows(self._client, self._studio, card, line)
         if line is None or card.job not in line.places:  # it waits for nobody any more
-            await self._settle(card, self._studio.jobs.get(card.job))
+            try:
+                await self._settle(card, self._studio.jobs.get(card.job))
+            except Unreadable as error:  # of another version of Longtake: nobody will film it any more
+                await self.fail(card.id, str(error))
 
     async def _settle(self, card: Card, job: Job) -> None:
-        """Hand over the take of a job that is done, once; a job that came to nothing is only shown."""
-        if job.state is JobState.DONE and card.take_message is None:
+        """Hand over what a job that has ended left, once; one that left nothing is only shown."""
+        left = await asyncio.to_thread(self._studio.takes.made_by, job.id)
+        if (left or job.state is JobState.DONE) and card.take_message is None:
             try:
                 async with self._uploads:
                     await self.delivery.hand_over(card, job)

@@ -5,6 +5,7 @@ from typing import Self
 
 import discord
 
+from bot.discord.answering import served
 from bot.discord.texts import say
 
 STYLES = {
@@ -29,7 +30,7 @@ EMOJI = {
 
 class PressButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"longtake:(?P<kind>card|take):(?P<act>[a-z]+):(?P<number>\d+)",
+    template=r"longtake:(?P<kind>card|take):(?P<act>[a-z]+):(?P<number>[0-9]{1,18})",
 ):
     """Something to do with a card or a take."""
 
@@ -54,6 +55,10 @@ class PressButton(
     ) -> Self:
         """A button that somebody pressed, of a message of any age."""
         return cls(match["kind"], match["act"], int(match["number"]), item)  # type: ignore[arg-type]
+
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Whether we serve this server at all, also if we did when the button was posted."""
+        return await served(interaction)
 
     async def callback(self, interaction: discord.Interaction) -> None:
         """Hand over to who knows what to do."""

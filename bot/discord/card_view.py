@@ -107,10 +107,14 @@ def _heading(face: CardFace) -> str:
 
 def _done(face: CardFace) -> str:
     """The card of a finished film: one line that leads to it."""
-    take = say(face.locale, "card.take", take=face.take)
     took = say(face.locale, "card.took", took=clock(face.elapsed)) if face.elapsed is not None else ""
-    film = f"[{take}]({face.link})" if face.link else take
-    return " · ".join(filter(None, (f"✅ **{one_line(face.title, LONGEST_TITLE)}**", film, took)))
+    return " · ".join(filter(None, (f"✅ **{one_line(face.title, LONGEST_TITLE)}**", _film(face), took)))
+
+
+def _film(face: CardFace) -> str:
+    """The take by name, as a link where its message is known; "" without one."""
+    take = say(face.locale, "card.take", take=face.take) if face.take is not None else ""
+    return f"[{take}]({face.link})" if take and face.link else take
 
 
 def _quote(face: CardFace) -> str:
@@ -145,11 +149,16 @@ def _state(face: CardFace) -> list[str]:
         case Phase.PAUSED if face.progress:
             return [_bar(face)]
         case Phase.FAILED if face.job is not None:
-            return [one_line(face.error, LONGEST_ERROR), say(locale, "card.failed_now_job")]
+            return [*_why(face), _film(face) if face.link else "", say(locale, "card.failed_now_job")]
         case Phase.FAILED:
-            return [*(one_line(note, LONGEST_ERROR) for note in face.notes), say(locale, "card.failed_now_words")]
+            return [*_why(face), say(locale, "card.failed_now_words")]
         case _:
             return []
+
+
+def _why(face: CardFace) -> list[str]:
+    """Why there is no film: what the engine said, or what was found when it was to be handed over."""
+    return [one_line(reason, LONGEST_ERROR) for reason in ([face.error] if face.error else face.notes)]
 
 
 def bar(fraction: float) -> str:
@@ -162,8 +171,9 @@ def _bar(face: CardFace) -> str:
     locale, progress = face.locale, face.progress
     if progress is None:
         return f"{bar(0.0)} {say(locale, 'card.stage.loading')}"
-    stage = say(locale, f"card.stage.{progress.stage}", step=progress.step, steps=progress.steps)
-    if progress.stage is Stage.LOADING:
+    counts = {"step": progress.step, "steps": progress.steps, "window": progress.window, "windows": progress.windows}
+    stage = say(locale, f"card.stage.{progress.stage}", **counts)
+    if progress.stage in (Stage.LOADING, Stage.RESTORING):
         return f"{bar(progress.fraction)} {stage}"
     number = progress.window + face.windows[0].number - 1
     window = say(locale, "card.window_of", window=number, windows=face.windows[-1].number)

@@ -15,7 +15,9 @@ from bot.discord.answering import LONGEST, sentence_of
 from bot.discord.ask import Ask
 from bot.discord.board import Board
 from bot.discord.buttons import PressButton
+from bot.discord.cdn import Cdn
 from bot.discord.commands.tree import Tree
+from bot.discord.door import Door
 from bot.discord.front import Front
 from bot.discord.keys import channel_of, key_of, locale_of, place_of
 from bot.discord.presses import press_card, press_take
@@ -25,6 +27,7 @@ from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.discord.texts.translator import CatalogueTranslator
 from bot.studio import Studio
+from storage.disk import DiskFull
 
 log = logging.getLogger(__name__)
 WATCH_SECONDS = 1.0
@@ -34,7 +37,7 @@ REMEMBER_SECONDS = timedelta(days=7).total_seconds()  # events; Discord repeats 
 class LongtakeClient(discord.Client):
     """One a process. Everything that must outlive it is in storage."""
 
-    def __init__(self, studio: Studio, settings: DiscordSettings) -> None:
+    def __init__(self, studio: Studio, settings: DiscordSettings, cdn: Cdn | None = None) -> None:
         intents = discord.Intents(guilds=True, messages=True, reactions=True)
         intents.message_content = settings.discord_message_content
         super().__init__(
@@ -47,7 +50,8 @@ class LongtakeClient(discord.Client):
         self.studio = studio
         self.settings = settings
         self.board = Board(self, studio, settings)
-        self.front = Front(studio, settings, self.board)
+        self.front = Front(studio, settings, self.board, cdn or Cdn())
+        self.door = Door(self, settings)
         self.tree = Tree(self)
         self._work: set[asyncio.Task[None]] = set()
         self._hearing: set[str] = set()  # messages that are being answered
@@ -95,12 +99,15 @@ class LongtakeClient(discord.Client):
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote something."""
-        if self.addressed(message):
+        if self.addressed(message) and await self.admits(message):
             self.do(self.heard(message))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Somebody reacted."""
-        if self.user and payload.user_id != self.user.id and payload.emoji.name in ACTS:
+        own = self.user is None or payload.user_id == self.user.id
+        if own or payload.emoji.name not in ACTS:
+            return
+        if await self.door.admits(payload.guild_id, payload.user_id):
             await react(self, payload)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
@@ -136,23 +143,28 @@ class LongtakeClient(discord.Client):
         """Whether a message speaks to us: in a direct message, by our name, or as an answer to us."""
         if message.author.bot or message.is_system() or self.user is None:
             return False
-        guild = message.guild
-        if guild and self.settings.servers and guild.id not in self.settings.servers:
-            return False
-        if guild is None or self.user in message.mentions:
+        if message.guild is None or self.user in message.mentions:
             return True
         if any(role.tags and role.tags.bot_id == self.user.id for role in message.role_mentions):
             return True
         answered = message.reference and message.reference.resolved
         return isinstance(answered, discord.Message) and answered.author.id == self.user.id and bool(message.content)
 
+    async def admits(self, message: discord.Message) -> bool:
+        """Whether who wrote a message is let in where they wrote it."""
+        return await self.door.admits(message.guild.id if message.guild else None, message.author.id)
+
     async def heard(self, message: discord.Message) -> None:
         """A message to us, once; from the beginning if we are killed before it is answered."""
         event, channel = f"message:{message.id}", key_of(message.channel)
-        if not self.studio.seen.begin(event, channel):
+        try:
+            if not self.studio.seen.begin(event, channel):
+                return
+            self.studio.seen.read(channel, message.id)
+        except DiskFull as error:  # nothing of it could be remembered: who asked asks again
+            await self.answer(message, str(error))
             return
         self._hearing.add(event)
-        self.studio.seen.read(channel, message.id)
         ask = self.ask_of_message(message)
         try:
             lines = await self.front.hear(ask)
@@ -234,7 +246,7 @@ class LongtakeClient(discord.Client):
                 message = await place.fetch_message(int(event.partition(":")[2])) if place else None
             except (discord.NotFound, discord.Forbidden):
                 message = None
-            if message is not None:
+            if message is not None and await self.admits(message):
                 if card:
                     await self.board.forget(card)
                 self.studio.seen.unsee(event)

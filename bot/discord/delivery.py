@@ -61,10 +61,11 @@ class Delivery:
         self.copies = Copies(studio.media, settings.data_dir / "copies")
 
     async def hand_over(self, card: Card, job: Job) -> None:
-        """Post the take of a card's job once, and note which message shows it. Where nothing may be posted, its asker
-        gets it by direct message. What Discord cannot do just now is raised: to try again later is safe."""
-        assert job.take is not None
-        take = await asyncio.to_thread(self._studio.takes.get, job.take)
+        """Post the take that a card's job left once, and note which message shows it. Where nothing may be posted, its
+        asker gets it by direct message. What Discord cannot do just now is raised: to try again later is safe."""
+        take = await asyncio.to_thread(self._studio.takes.made_by, job.id)
+        if take is None:
+            raise UserError(say(card.locale, "take.lost"))
         if shown := self._studio.takes.messages(take.id):  # noted, and killed before the card was
             self._studio.cards.change(card.id, take_message=shown[-1])
             return

@@ -8,6 +8,7 @@ from bot.discord.keys import link_to, number_of
 from bot.discord.trouble import stopped_text
 from bot.line import Estimate, Line, Place
 from bot.studio import Studio
+from storage.database import Unreadable
 from storage.renders import segment_file
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
 from storage.timeline import film_time, shown_seconds
@@ -85,7 +86,10 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
     )
     if card.job is not None:
         place = (line or studio.line()).places.get(card.job)
-        return _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
+        try:
+            return _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
+        except Unreadable as error:
+            return replace(base, phase=Phase.FAILED, notes=(str(error),))
     if card.draft is not None:
         plan = card.draft.plan
         return replace(
@@ -103,6 +107,7 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
 def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place | None) -> CardFace:
     filmed = [int(event.text) for event in studio.jobs.events(job.id) if event.kind == "window"]
     estimate = place.estimate if place else Estimate(None, None)
+    left = studio.takes.made_by(job.id) if job.state.final else None
     now = datetime.now(UTC).timestamp()
     return replace(
         base,
@@ -117,10 +122,10 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place |
         ends=None if job.state.final else _moment(now, estimate.ends),
         seed=job.plan.seed,
         error=stopped_text(job, max(filmed, default=0), card.locale),
-        take=job.take,
+        take=left.id if left else None,
         link=_link(card),
         preview=_newest(studio, job, filmed),
-        elapsed=studio.takes.get(job.take).film.render_seconds if job.take is not None else None,
+        elapsed=left.film.render_seconds if left else None,
         begun=round(job.started.timestamp()) if job.started and job.state is JobState.RUNNING else None,
         parent=job.errand.parent,
         again_of=job.errand.again_of,
@@ -161,20 +166,23 @@ def windows_of(
     plan: Plan, filmed: frozenset[int] = frozenset(), progress: Progress | None = None
 ) -> tuple[WindowFace, ...]:
     """The windows of a plan in seconds of the whole film. `filmed` counts the plan's windows from 1."""
+    runs = progress.window if progress and progress.stage is not Stage.RESTORING else None
     faces = []
     for index, window in enumerate(plan.storyboard.windows, start=1):
         number = plan.source.head_windows + index
-        begins, ends = shown_seconds(number)
+        begins, ends = shown_seconds(number, plan.discard_frames)
         faces.append(
             WindowFace(
                 number=number,
                 begins=begins,
                 ends=ends,
                 scene=window.scene,
-                beats=tuple((film_time(number, beat.seconds), beat.action) for beat in window.beats),
+                beats=tuple(
+                    (film_time(number, beat.seconds, plan.discard_frames), beat.action) for beat in window.beats
+                ),
                 camera=window.camera,
                 done=index in filmed,
-                running=progress is not None and progress.window == index and index not in filmed,
+                running=index == runs and index not in filmed,
             )
         )
     return tuple(faces)

@@ -22,6 +22,14 @@ class Rights:
 
     def policy(self, ask: Ask) -> Policy:
         """What holds where something is asked."""
+        ours = {
+            "server_queue": self.settings.discord_server_queue or None,
+            "server_minutes": self.settings.discord_server_minutes or None,
+        }
+        return self.decided(ask).model_copy(update=ours if ask.place else {})
+
+    def decided(self, ask: Ask) -> Policy:
+        """The part of it that a server decides."""
         default = Policy(approve=self.settings.discord_approve, continue_by="anyone" if ask.place else "owner")
         return self.studio.manners.policy(ask.place, default) if ask.place else default
 
@@ -38,6 +46,12 @@ class Rights:
             raise UserError(say(locale, "error.role_missing"))
         if missing := missing_rights(ask.channel):
             raise UserError(say(locale, "error.rights_missing", channel=ask.channel_link, rights=", ".join(missing)))
+        return policy
+
+    def admit_request(self, ask: Ask) -> Policy:
+        """The same for something that has to be read and planned, of which a person has so many an hour."""
+        policy = self.admit(ask)
+        self.studio.quota.count_request(ask.asker_key, policy)
         return policy
 
     def require_continue(self, ask: Ask, take: Take) -> None:

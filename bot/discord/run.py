@@ -26,7 +26,7 @@ CLOSE_SECONDS = 1.0  # for the farewell of a connection
 def run_bot(settings: DiscordSettings, planner: PlannerSettings) -> None:
     """Be the bot until a signal ends it. What only the owner can mend is a UserError."""
     token = token_of(settings)
-    log_to(secrets=(token,))
+    log_to(secrets=(token, *planner.secrets))
     with alone(settings.data_dir):
         asyncio.run(keep_running(settings, planner, token))
 

@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class Shift:
-    """Starts workers, unless they are started by hand. `trouble` says why none stays alive, to who waits for one."""
+    """Starts workers, unless they are started by hand. `trouble` says why nothing is filmed, to who waits for it."""
 
     def __init__(self, studio: Studio, wanted: bool) -> None:
         self._studio = studio
@@ -18,14 +18,13 @@ class Shift:
         self.trouble = ""
 
     async def keep(self) -> None:
-        """Look whether somebody is needed."""
-        if not self._wanted:
-            return
+        """Look whether somebody is needed, and whether there is room to film."""
+        trouble = self._studio.settings.disk.trouble
         try:
-            if await asyncio.to_thread(self._studio.jobs.any_open):
+            if self._wanted and await asyncio.to_thread(self._studio.jobs.any_open):
                 await asyncio.to_thread(self._studio.ensure_worker)
-            self.trouble = ""
         except WorkerFailed as error:
-            if str(error) != self.trouble:
-                log.error("%s", error)
-            self.trouble = str(error)
+            trouble = str(error)
+        if trouble and trouble != self.trouble:
+            log.error("%s", trouble)
+        self.trouble = trouble

@@ -8,8 +8,8 @@ from storage.schema import Card, Take, UserError
 def shown_by(studio: Studio, message: int) -> tuple[Take | None, Card | None]:
     """The take that a message shows, or that its card led to, and the card if it is one."""
     take, card = studio.takes.by_message(str(message)), studio.cards.by_message(str(message))
-    if take is None and card and card.job is not None and (made := studio.jobs.get(card.job).take) is not None:
-        take = studio.takes.get(made)
+    if take is None and card and card.job is not None:
+        take = studio.takes.made_by(card.job)
     return take, card
 
 

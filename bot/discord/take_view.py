@@ -19,7 +19,7 @@ def film_name(take: Take) -> str:
 
 
 def take_text(take: Take, locale: str) -> str:
-    """One line on a take: title, length, time and descent; a second one if its model is untrained."""
+    """One line on a take: title, length, time and descent; more for what a person would wonder about."""
     line = say(
         locale,
         "take.line",
@@ -29,7 +29,15 @@ def take_text(take: Take, locale: str) -> str:
         took=clock(take.film.render_seconds),
     )
     line = " · ".join(filter(None, (line, lineage(locale, take.errand.parent, take.errand.again_of))))
-    return line if take.film.trained else f"{line}\n{say(locale, 'take.untrained')}"
+    windows = len(take.plan.windows)
+    lines = [line]
+    if take.missing_windows:
+        lines.append(say(locale, "take.partial", windows=windows, all=windows + take.missing_windows))
+    if take.film.short_of_memory:
+        lines.append(say(locale, "take.short_of_memory"))
+    if not take.film.trained:
+        lines.append(say(locale, "take.untrained"))
+    return "\n".join(lines)
 
 
 def take_alt(take: Take, locale: str) -> str:

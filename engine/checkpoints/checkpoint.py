@@ -115,10 +115,12 @@ def _config_beside(path: Path) -> dict[str, Any]:
     if not config.is_file():
         return {}
     try:
-        settings: dict[str, Any] = json.loads(config.read_text())
-    except ValueError as error:
+        settings = json.loads(config.read_text())
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{config} is not JSON: {error}.") from error
-    return settings
+    if not isinstance(settings, dict):
+        raise UserError(f"{config} is no object of settings.")
+    return {name: value for name, value in settings.items() if isinstance(value, int | float) and value > 0}
 
 
 def _precision(weights: list[Stored]) -> str:

@@ -5,6 +5,8 @@ Opening reads the header alone; data stay on the disk, memory-mapped, until a te
 
 import json
 import pickle
+import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,11 @@ _TORCH_DTYPES = {
 _GGUF_DTYPES = {"F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16"}
 _ZIP = b"PK\x03\x04"  # what torch.save writes
 _OLD_TORCH = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9"  # what it wrote before torch 1.6: a pickled magic number
+# What torch's unpickler and gguf's reader raise over broken files: they trust what they read.
+DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, struct.error,
+)  # fmt: skip
 _SUFFIXES = (".safetensors", ".gguf", ".pth", ".pt", ".bin")
 
 
@@ -104,10 +111,12 @@ class TorchFile:
     def __init__(self, path: Path, *, mapped: bool) -> None:
         self.container = "pth"
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a strange protocol, which is read or is not
+                content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except pickle.UnpicklingError as error:
             raise UserError(f"{path.name} is refused: it holds more than tensors, or was cut short.") from error
-        except (RuntimeError, OSError, EOFError) as error:
+        except DAMAGE as error:
             raise _unreadable(path, error) from error
         if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
             raise UserError(f"{path.name} is not a checkpoint: it holds no plain dictionary of tensors.")
@@ -130,8 +139,10 @@ class GGUFFile:
         self.container = "gguf"
         self._name = path.name
         try:
-            reader = gguf.GGUFReader(path, "c")  # copy on write: torch wants memory that it may write to
-        except (ValueError, IndexError, KeyError, OSError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # of sizes that wrap around, which then do not fit
+                reader = gguf.GGUFReader(path, "c")  # copy on write: torch wants memory that it may write to
+        except DAMAGE as error:
             raise _unreadable(path, error) from error
         self._tensors = {tensor.name: tensor for tensor in reader.tensors}
         self.stored: Mapping[str, Stored] = {
@@ -168,7 +179,9 @@ def _open_folder(folder: Path) -> Tensors:
 def _open_shards(index: Path) -> Tensors:
     try:
         shards: dict[str, str] = json.loads(index.read_text())["weight_map"]
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(isinstance(name, str) and name and Path(name).name == name for name in shards.values()):
+            raise ValueError("a shard lies beside its index")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{index.name} does not say which shard holds which tensor.") from error
     paths = [index.parent / name for name in dict.fromkeys(shards.values())]
     if lost := [path.name for path in paths if not path.is_file()]:

@@ -7,7 +7,7 @@ in every Wan model.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import count, takewhile
 from typing import Any
 
 import torch
@@ -57,11 +57,14 @@ def config_from(kind: Kind, file: str, shapes: Shapes, beside: Mapping[str, Any]
 
 
 def shapes_of(config: Config) -> dict[str, Shape]:
-    """Every tensor of a network of this size, under its official name."""
+    """Every tensor of a network of this size, under its official name. UserError where there can be none."""
     if isinstance(config, TextConfig):
         return _text_shapes(config)
-    with torch.device("meta"):
-        network = DiT(config) if isinstance(config, DiTConfig) else VAE(config)
+    try:
+        with torch.device("meta"):
+            network = DiT(config) if isinstance(config, DiTConfig) else VAE(config)
+    except (ArithmeticError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"There can be no network of these sizes: {config}.") from error
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
@@ -88,8 +91,10 @@ class _Shapes:
         return shape
 
     def layers(self, dim: int, beside: int | None) -> int:
-        numbers = {int(name.split(".")[1]) for name in self.shapes if name.startswith("blocks.")}
-        found = max(numbers, default=-1) + 1
+        named = {name.split(".")[1] for name in self.shapes if name.startswith("blocks.")}
+        found = next(number for number in count() if str(number) not in named)
+        if found < sum(map(str.isdecimal, named)):
+            raise UserError(f"{self.file} is not complete: blocks.{found} is missing, and later ones are there.")
         needed = _LAYERS.get(dim, beside or found)
         if found < needed:
             raise UserError(f"{self.file} is not complete: blocks.{found} is missing, {needed} blocks are needed.")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from planner.language.model import Answer, Message, ModelFailed, OnWords, Question
 
@@ -28,8 +29,8 @@ class ModelServer:
 
     @property
     def name(self) -> str:
-        """The model's name, or the server's."""
-        return self._model or self._address.split("://")[-1].split("/")[0]
+        """The model's name, or the server's; a password in its address is not told."""
+        return self._model or URL(self._address).host_port_subcomponent or ""
 
     @property
     def sees(self) -> bool:
@@ -47,7 +48,9 @@ class ModelServer:
             async with (
                 self._turn,
                 aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-                session.post(f"{self._address}/chat/completions", json=self._asked(question)) as response,
+                session.post(
+                    f"{self._address}/chat/completions", json=self._asked(question), allow_redirects=False
+                ) as response,
             ):
                 if response.status != 200:
                     raise ModelFailed(f"the language model server {self.name} answered with status {response.status}")

@@ -33,10 +33,11 @@ class Card(Value):
 
 
 class Style(Value):
-    """Words that are added to a story, by name."""
+    """Words that are added to a story, and a LoRA of the library, by name."""
 
     name: Annotated[str, Field(min_length=1, max_length=32)]
     words: Annotated[str, Field(min_length=1, max_length=300)]
+    lora: Annotated[str, Field(max_length=100)] = ""
 
 
 class Policy(Value):
@@ -49,6 +50,9 @@ class Policy(Value):
     queue_per_person: Annotated[int, Field(ge=1, le=50)] = 3  # films that wait or are being filmed
     minutes_per_day: Annotated[float, Field(gt=0, le=1440)] = 10.0  # of film a person may have delivered in 24 hours
     max_seconds: Annotated[float, Field(gt=0)] | None = None  # of one film; None: the studio's own limit
+    requests_per_hour: Annotated[int, Field(ge=1, le=1000)] = 30  # of a person; each is read and planned
+    server_queue: Annotated[int, Field(ge=1)] | None = None  # films of all that wait; said by the owner of the bot
+    server_minutes: Annotated[float, Field(gt=0)] | None = None  # of film for all in 24 hours; the same
     approve: bool = True  # a plan is shown, and filmed when its asker says so
     post_windows: bool = False  # every finished window is posted as it comes
     continue_by: Literal["anyone", "owner"] = "anyone"

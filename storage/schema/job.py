@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from storage.schema.measured import Measured
 from storage.schema.plan import Plan
 from storage.schema.request import Request
 from storage.schema.value import MediaId, Value
@@ -40,6 +41,7 @@ class Stage(StrEnum):
     """What a worker is doing for a job."""
 
     LOADING = "loading"
+    RESTORING = "restoring"  # what is continued is filmed again, since its video was removed; counts its windows
     DENOISING = "denoising"
     DECODING = "decoding"
     FILMED = "filmed"  # the window is finished and kept; the next one may be on its way
@@ -62,6 +64,8 @@ class Progress(Value):
 
         It never falls, but that FILMED says what is kept, when more than that is done.
         """
+        if self.stage is Stage.RESTORING:
+            return 0.0
         if self.stage in (Stage.FILMED, Stage.JOINING):
             return self.window / self.windows
         return (self.window - 1 + self.step / (self.steps + 1)) / self.windows
@@ -86,6 +90,7 @@ class Job(Value):
     plan: Plan
     errand: Errand
     attempts: int
+    releases: int  # of the attempts, those that were handed back and are no failure
     worker: str | None
     progress: Progress | None
     error: str | None
@@ -94,6 +99,11 @@ class Job(Value):
     started: datetime | None
     finished: datetime | None
 
+    @property
+    def tries(self) -> int:
+        """Attempts that count, the one that runs included."""
+        return self.attempts - self.releases
+
 
 class JobEvent(Value):
     """Something that happened to a job."""
@@ -101,7 +111,7 @@ class JobEvent(Value):
     id: int
     job: int
     at: datetime
-    kind: str  # queued, claimed, progress, window, released, done, failed, cancelled, lost
+    kind: str  # queued, claimed, window, again, released, done, failed, cancelled, lost
     attempt: int
     text: str
 
@@ -109,15 +119,20 @@ class JobEvent(Value):
 class Film(Value):
     """What a render leaves: the whole video, and what a continuation needs.
 
-    `tail` is a safetensors file of two float32 latents [16, 1, h, w]: "tail", the last denoised latent frame, and
-    "anchor", the anchor of the last window.
+    `tail` is a safetensors file: two float32 latents [16, 1, h, w], "tail", the last denoised latent frame, and
+    "anchor", the anchor of the last window; "shown", uint8 [F, H, W, 3], the last frames before the film's finish; and
+    "measured", as here, in its header. `measured` tells of the windows of the whole film, continued ones included, but
+    for those that were filmed before windows were measured. A job that failed leaves the windows that it had finished.
     """
 
     video: MediaId
     tail: MediaId
-    frames: Annotated[int, Field(gt=0)]
+    frames: Annotated[int, Field(gt=0)]  # at 16 a second, whatever the file's own rate is
     render_seconds: Annotated[float, Field(ge=0)]
     trained: bool = True  # False: made with untrained weights, which every face says
+    windows: Annotated[int, Field(gt=0)] | None = None  # of the plan that were filmed, from the first; None is all
+    short_of_memory: bool = False  # filmed with less memory at a time than was tried first, which is slower
+    measured: tuple[Measured, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -126,7 +141,11 @@ class Film(Value):
 
 
 class Take(Value):
-    """A finished video with its plan and its place in the channel's tree."""
+    """A finished video with its plan and its place in the channel's tree.
+
+    Of a job that failed it is what was finished, and `plan` is as much of the job's plan: it can be continued, filmed
+    again and shown as any other take.
+    """
 
     id: int
     job: int
@@ -134,6 +153,9 @@ class Take(Value):
     film: Film
     errand: Errand
     created: datetime
+    missing_windows: int = 0  # of the job's plan, behind those of `plan`: its job failed before
+    pinned: bool = False  # its video stays, however little room there is
+    evicted: bool = False  # its video was removed to save room; the plan is kept, and gives the same again
 
     @property
     def windows(self) -> int:

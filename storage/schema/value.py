@@ -1,4 +1,4 @@
-"""What every value has in common, and the error that a person reads."""
+"""What every value has in common."""
 
 from typing import Annotated
 
@@ -12,7 +12,3 @@ class Value(BaseModel):
     """A frozen value that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class UserError(Exception):
-    """A caller's mistake. The text is one clear sentence, shown to the person as it is."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import discord
 
-from bot.discord.answering import ask_of, refuse
+from bot.discord.answering import ask_of, refuse, served
 from bot.discord.keys import key_of, link_to, number_of
 from bot.discord.safe import one_line
 from bot.discord.texts import say
@@ -46,7 +46,7 @@ def turn_button(page: Page, key: str, locale: str, disabled: bool = False) -> "P
 
 class PageButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"longtake:page:(?P<order>newest|tree):(?P<channel>\d+):(?P<person>\d+):(?P<number>\d+)",
+    template=r"longtake:page:(?P<order>newest|tree):(?P<channel>[0-9]{1,20}):(?P<person>[0-9]{1,20}):(?P<number>[0-9]{1,9})",
 ):
     """Turn to a page."""
 
@@ -61,6 +61,10 @@ class PageButton(
         """A button that somebody pressed, of a gallery of any age."""
         page = Page(match["order"], int(match["channel"]), int(match["person"]), int(match["number"]))
         return cls(page, item)  # type: ignore[arg-type]
+
+    async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
+        """Whether we serve this server at all, also if we did when the button was posted."""
+        return await served(interaction)
 
     async def callback(self, interaction: discord.Interaction) -> None:
         """Show the page instead, to who may still see its channel."""

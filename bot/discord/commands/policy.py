@@ -35,7 +35,7 @@ async def change(interaction: Talk, changed: Changed) -> None:
     async with answering(interaction):
         require_manager(interaction)
         ask, manners = ask_of(interaction), interaction.client.studio.manners
-        before = interaction.client.front.policy(ask)
+        before = interaction.client.front.decided(ask)
         policy = Policy.model_validate({**before.model_dump(), **changed(before)})
         manners.keep_policy(ask.place, policy)
         lines = told(policy, ask.locale)
@@ -60,12 +60,12 @@ def told(policy: Policy, locale: str) -> list[str]:
         return say(locale, "policy.on" if on else "policy.off")
 
     seconds = f"{policy.max_seconds:g} s" if policy.max_seconds else say(locale, "policy.studio")
-    names = ", ".join(one_line(style.name, 40) for style in policy.styles)
+    names = ", ".join(one_line(f"{s.name} ({s.lora})" if s.lora else s.name, 140) for s in policy.styles)
     lines = [
         say(locale, "policy.channels", channels=listed(policy.channels, "#")),
         say(locale, "policy.roles", roles=listed(policy.roles, "@&")),
         say(locale, "policy.limits", waiting=policy.queue_per_person, minutes=f"{policy.minutes_per_day:g}",
-            seconds=seconds),
+            requests=policy.requests_per_hour, seconds=seconds),
         say(locale, "policy.who", who_continues=say(locale, f"choice.who.{policy.continue_by}"),
             who_cancels=say(locale, f"choice.who.{policy.cancel_by}")),
         say(locale, "policy.restricted", what=say(locale, f"choice.policy.{policy.restricted}")),

@@ -5,7 +5,7 @@ import logging
 import discord
 from discord import app_commands
 
-from bot.discord.answering import refuse, sentence_of, tell
+from bot.discord.answering import sentence_of, served, tell
 from bot.discord.texts import say
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,7 @@ class Tree(app_commands.CommandTree[discord.Client]):
 
     async def interaction_check(self, interaction: discord.Interaction, /) -> bool:
         """Whether we serve this server at all."""
-        servers = interaction.client.settings.servers  # type: ignore[attr-defined]
-        if interaction.guild_id is None or not servers or interaction.guild_id in servers:
-            return True
-        if interaction.type is not discord.InteractionType.autocomplete:
-            await refuse(interaction, say(str(interaction.locale), "error.server_refused"))
-        return False
+        return await served(interaction)
 
     async def on_error(self, interaction: discord.Interaction, error: app_commands.AppCommandError, /) -> None:
         """Say what happened; a refused check has said so itself."""
