@@ -132,9 +132,9 @@ class Studio:
 
     # ---- from a plan to a take ----
 
-    def submit(self, proposal: Proposal) -> Job:
-        """Queue a plan."""
-        return self.jobs.enqueue(proposal.plan, proposal.errand)
+    def submit(self, proposal: Proposal, card: int | None = None) -> Job:
+        """Queue a plan; with `card`, that card follows it from the same moment on."""
+        return self.jobs.enqueue(proposal.plan, proposal.errand, card)
 
     def watch(self, job: int) -> Iterator[Job]:
         """The job whenever something has changed, until it is done, failed or cancelled.
@@ -159,9 +159,9 @@ class Studio:
         """Start a worker unless one lives; WorkerFailed if none stays alive."""
         self._crew.ensure()
 
-    def cancel(self, job: int) -> Job:
-        """Cancel a job that is queued or running."""
-        return self.jobs.cancel(job)
+    def cancel(self, job: int, by: str = "") -> Job:
+        """Cancel a job that is queued or running; `by` names the message that said so."""
+        return self.jobs.cancel(job, by)
 
     def tidy(self) -> None:
         """Forget what is older than the owner wants it kept, and pictures that no request names any more."""

@@ -51,7 +51,7 @@ class Worker:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.jobs = Jobs(self.database)
+        self.jobs = Jobs(self.database, attempts=self.settings.attempts)
         self.workers = Workers(self.database)
         self.media = Media(self.settings.media)
         self.pace = Pace()

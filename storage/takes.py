@@ -12,6 +12,7 @@ import sqlite_utils
 from storage.database import Database, Parameters, Row, first_row, to_datetime, to_milliseconds
 from storage.schema import Errand, Film, Job, Plan, Take, UserError
 
+LATELY = 300  # takes, the newest ones
 _SELECT = "SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job"
 
 
@@ -43,9 +44,11 @@ class Takes:
         return self._select(where, {"person": person, "since": to_milliseconds(since.timestamp())})
 
     def like(self, plan: Plan, limit: int) -> list[Take]:
-        """The newest takes whose windows cost as much as those of a plan: same model, size and sampling."""
-        where = """
-            WHERE jobs.plan ->> '$.model' = :model AND jobs.plan -> '$.size' = json(:size)
+        """The newest takes whose windows cost as much as those of a plan: same model, size and sampling. Only the last
+        few hundred takes are looked at."""
+        where = f"""
+            WHERE takes.id IN (SELECT id FROM takes ORDER BY id DESC LIMIT {LATELY})
+                AND jobs.plan ->> '$.model' = :model AND jobs.plan -> '$.size' = json(:size)
                 AND jobs.plan -> '$.sampling' = json(:sampling)
             ORDER BY takes.id DESC LIMIT :limit
         """

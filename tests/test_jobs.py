@@ -518,7 +518,8 @@ def test_no_look_up_reads_a_whole_table(jobs, database):
         for step in database.db.query(f"EXPLAIN QUERY PLAN {sql}", parameters):
             newest_of_all = step["detail"] == "SCAN jobs" and "WHERE TRUE ORDER BY id DESC LIMIT" in sql
             waiting = step["detail"].startswith("SCAN (") and "AS waiting" in sql  # the queue, not the table
-            assert "SCAN" not in step["detail"] or newest_of_all or waiting, (step["detail"], sql)
+            next_turn = step["detail"] == "SCAN turns USING COVERING INDEX turns_by_wait"  # its first row alone
+            assert "SCAN" not in step["detail"] or newest_of_all or waiting or next_turn, (step["detail"], sql)
             few = "again_of = :first" in sql or "AS waiting" in sql  # siblings of a take; jobs that wait
             assert "TEMP B-TREE" not in step["detail"] or few, (step["detail"], sql)
     assert explained > 30

@@ -86,6 +86,8 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
     if card.job is not None:
         place = (line or studio.line()).places.get(card.job)
         return _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
+    if card.outcome is not None:
+        return replace(base, phase=Phase(card.outcome), notes=(card.reason,) if card.reason else ())
     if card.draft is not None:
         plan = card.draft.plan
         return replace(
@@ -97,7 +99,7 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
             parent=card.draft.parent,
             again_of=card.draft.again_of,
         )
-    return base
+    return replace(base, phase=Phase.REPLACED) if card.closed else base
 
 
 def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place | None) -> CardFace:
