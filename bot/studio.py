@@ -34,6 +34,7 @@ from storage.cards import Cards, Manners, Seen
 from storage.channels import Channels
 from storage.colours import main_colours
 from storage.database import Database
+from storage.figures import Figures, read_figures
 from storage.forget import Forget, Spent
 from storage.jobs import Jobs
 from storage.media import Media
@@ -75,7 +76,7 @@ class Studio:
         planner = planner or PlannerSettings.model_construct()
         self.moderator: Moderator = moderator(planner.blocklist, planner.moderation, planner.restricted_words)
         self.model: LanguageModel | None = language_model(planner)
-        database = Database.open(settings.database)
+        self._database = database = Database.open(settings.database)
         self.jobs = Jobs(database)
         self.takes = Takes(database)
         self.media = Media(settings.media)
@@ -154,6 +155,10 @@ class Studio:
     def line(self) -> Line:
         """Who is filmed and who waits, as things stand."""
         return Line(self.jobs, self.takes)
+
+    def figures(self) -> Figures:
+        """How the studio does."""
+        return read_figures(self._database)
 
     def ensure_worker(self) -> None:
         """Start a worker unless one lives; WorkerFailed if none stays alive."""

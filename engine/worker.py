@@ -24,6 +24,7 @@ from engine.pipeline import render
 from engine.settings import EngineSettings
 from storage.database import Database
 from storage.jobs import Fenced, Jobs
+from storage.logs import about
 from storage.media import Media
 from storage.renders import render_folder
 from storage.schema import Film, Job, Plan, Progress, Stage, UserError
@@ -82,19 +83,23 @@ class Worker:
             if not self.jobs.heartbeat(job.id, job.attempts, self.settings.lease_seconds):
                 lost.set()
 
-        log.info("job %d: attempt %d", job.id, job.attempts)
+        with about(job=job.id):
+            self._film(job, lost, beat)
+
+    def _film(self, job: Job, lost: threading.Event, beat: Callable[[], None]) -> None:
+        log.info("attempt %d", job.attempts)
         try:
             with self._beating(beat):
                 film = self._render(job, lost)
                 take = self.jobs.finish(job.id, job.attempts, film)
-            log.info("job %d: take %d, %.1f s", job.id, take.id, film.render_seconds)
+            log.info("take %d, %.1f s", take.id, film.render_seconds)
             shutil.rmtree(self._folder(job.id), ignore_errors=True)
         except (Stopped, Fenced):
             self._stopped(job)
         except UserError as error:
             self._failed(job, str(error), retry=False)
         except Exception as error:  # the outermost place: whatever one job does, the next one is filmed
-            log.exception("job %d: attempt %d failed", job.id, job.attempts)
+            log.exception("attempt %d failed", job.attempts)
             self._failed(job, f"{type(error).__name__}: {error}", retry=True)
 
     def _render(self, job: Job, lost: threading.Event) -> Film:
@@ -151,9 +156,9 @@ class Worker:
         """Give a job back that is still ours; what was cancelled loses its folder, what another worker has stays."""
         try:
             self.jobs.release(job.id, job.attempts)
-            log.info("job %d: given back", job.id)
+            log.info("given back")
         except Fenced:
-            log.info("job %d: no longer ours", job.id)
+            log.info("no longer ours")
             if self.jobs.unwanted(job.id):
                 shutil.rmtree(self._folder(job.id), ignore_errors=True)
 
@@ -161,7 +166,7 @@ class Worker:
         try:
             self.jobs.fail(job.id, job.attempts, reason, retry=retry)
         except Fenced:
-            log.info("job %d: no longer ours", job.id)
+            log.info("no longer ours")
 
     def _sweep(self) -> None:
         """Remove what nobody needs: folders of jobs that will never be rendered again, and files half written.

@@ -1,4 +1,4 @@
-"""The one setting that every process shares: where things are kept."""
+"""The settings that every process shares: where things are kept, and how the log is written."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -6,6 +6,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from storage.logs import LogForm
 from storage.schema import UserError
 
 
@@ -17,6 +18,7 @@ class StorageSettings(BaseSettings):
     )
 
     data_dir: Path = Path("data")
+    log: LogForm = "text"
 
     @property
     def database(self) -> Path:

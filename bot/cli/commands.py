@@ -22,6 +22,7 @@ from bot.cli.talk import converse
 from bot.crew import WorkerFailed
 from bot.discord.settings import DiscordSettings
 from bot.discord.token import application_of, state_of, token_of
+from bot.figures import figure_rows
 from bot.intake import named
 from bot.settings import BotSettings
 from bot.studio import Studio
@@ -174,7 +175,7 @@ def doctor(options: Options) -> int:
         "planner": f"{planner.llm}" if studio.model else "rules",
         "data": f"{chosen.data_dir.resolve()}, {shutil.disk_usage(chosen.data_dir).free / 2**30:.1f} GiB free",
         "workers": ", ".join(studio.workers.alive()) or "none (one is started when a film is asked for)",
-        "queue": str(len(studio.jobs.queue())),
+        **figure_rows(studio.figures()),
         "discord": state_of(read_settings(DiscordSettings)),
     }
     if options.json:
