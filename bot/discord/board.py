@@ -14,10 +14,10 @@ from bot.discord.ask import Ask
 from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
 from bot.discord.faces import CardFace, Phase, face_of
-from bot.discord.keys import Place, channel_of, number_of, reference_to
+from bot.discord.keys import Place, channel_of, number_of
 from bot.discord.log_channel import report
-from bot.discord.ours import found
-from bot.discord.rest import TROUBLE, Rest, passes, persistently
+from bot.discord.opening import Opening
+from bot.discord.rest import TROUBLE, Rest
 from bot.discord.settings import DiscordSettings
 from bot.discord.shift import Shift
 from bot.discord.texts import say
@@ -25,6 +25,7 @@ from bot.discord.windows import newest_frame, post_windows
 from bot.line import Line
 from bot.studio import Studio
 from storage.forget import Forgotten
+from storage.logs import about
 from storage.schema import Card, Job, JobState, UserError
 
 log = logging.getLogger(__name__)
@@ -52,9 +53,9 @@ class Board:
     def __init__(self, client: discord.Client, studio: Studio, settings: DiscordSettings) -> None:
         self._client = client
         self._studio = studio
+        self.opening = Opening(client, studio)
         self.delivery = Delivery(client, studio, settings)
         self._shown: dict[int, Shown] = defaultdict(Shown)
-        self._directed: set[int] = set()  # cards whose request is being understood or planned
         self._owed: set[int] = set()  # cards that do not show yet what they should
         self._followed: dict[int, asyncio.Task[None]] = {}
         self._shows = asyncio.Semaphore(CARDS_AT_ONCE)
@@ -65,62 +66,14 @@ class Board:
     async def open(self, ask: Ask) -> Card:
         """The card of what is asked, in the channel: a new one, or the one that an earlier try or life opened for it.
         UserError if nothing may be posted there."""
-        card = self._begun(ask.event)
-        if card is not None:
-            await self.look_for(card)
-        card = (card and self._studio.cards.get(card.id)) or self._studio.cards.open(
-            Card(
-                id=0,
-                place=ask.place,
-                channel=ask.channel_key,
-                asker=ask.asker_key,
-                asked=ask.event,
-                words=ask.text[:300],
-                locale=ask.locale,
-                opened=discord.utils.utcnow(),
-            )
-        )
-        self._directed.add(card.id)
-        if card.message is not None:
-            return card
-        face = await asyncio.to_thread(face_of, self._studio, card)
-        try:
-            message = await persistently(lambda: self._post(ask.channel, ask.message, card, face))
-        except Exception as error:
-            if not passes(error):
-                self._studio.cards.change(card.id, closed=True)  # nobody sees it, so nobody could settle it
-            self.directed(card)
-            if isinstance(error, discord.Forbidden):
-                raise UserError(say(ask.locale, "error.may_not_post")) from error
-            raise
-        self._shown[card.id].face = face
-        return self._studio.cards.change(card.id, message=str(message.id))
-
-    async def _post(self, channel: Place, asked: int | None, card: Card, face: CardFace) -> discord.Message:
-        """NOTE: the nonce is the card's, whoever sends it: one that arrived, and was not noted, is not sent again."""
-        reference = reference_to(channel, asked)
-        nonce = f"card-{card.id}-{card.opened.timestamp():.0f}"[:25]
-        return await channel.send(view=card_view(face), reference=reference, mention_author=False, nonce=nonce)  # type: ignore[arg-type]
-
-    def _begun(self, event: str) -> Card | None:
-        """The card of an event of which nothing came yet."""
-        card = self._studio.cards.by_event(event)
-        return card if card and card.job is None and card.draft is None and not card.closed else None
-
-    async def look_for(self, card: Card) -> None:
-        """Note the message of a card that may have been sent and not noted before we were killed."""
-        channel = None if card.message else await self.channel(card)
-        sent = await found(channel, "card", card.id, card.opened) if channel else None
-        if sent is not None:
-            self._studio.cards.change(card.id, message=str(sent.id))
-
-    def directed(self, card: Card) -> None:
-        """What a card asked is planned, or came to nothing."""
-        self._directed.discard(card.id)
+        card, face = await self.opening.open(ask)
+        if face is not None:
+            self._shown[card.id].face = face
+        return card
 
     async def abandon(self, event: str) -> None:
         """Take away the card of an event that wants no film after all."""
-        if (card := self._begun(event)) is not None:
+        if (card := self.opening.begun(event)) is not None:
             await self.forget(card)
 
     def planning(self, card: int, text: str) -> None:
@@ -200,10 +153,11 @@ class Board:
     async def _follow(self, card: Card, line: Line | None) -> None:
         """Show a card, and hand over its take: side by side, since an edit that has to wait must not hold up a film."""
         shown = self._shown[card.id]
-        await asyncio.gather(
-            shown.shows.attempt(self._show(card, line=line), self._first),
-            shown.hands.attempt(self._hand_over(card, line), self._first),
-        )
+        with about(card=card.id, job=card.job):
+            await asyncio.gather(
+                shown.shows.attempt(self._show(card, line=line), self._first),
+                shown.hands.attempt(self._hand_over(card, line), self._first),
+            )
 
     async def _hand_over(self, card: Card, line: Line | None) -> None:
         """What is finished of a card's film: windows as they come, then the take."""
@@ -305,13 +259,9 @@ class Board:
                 with contextlib.suppress(*TROUBLE):  # one that stays must not keep the others
                     await channel.get_partial_message(int(message)).delete()
 
-    def directs(self, card: int) -> bool:
-        """Whether a card's request is being understood or planned in this process."""
-        return card in self._directed
-
     async def forget(self, card: Card) -> None:
         """Take a card away whose request came to nothing and is answered in another way."""
-        await self.look_for(card)
+        await self.opening.look_for(card)
         card = self._studio.cards.change(card.id, closed=True)
         channel = await self.channel(card)
         if channel is not None and card.message is not None:

@@ -16,7 +16,7 @@ from bot.discord.board import Board
 from bot.discord.buttons import PressButton
 from bot.discord.commands.tree import Tree
 from bot.discord.front import Front
-from bot.discord.gap import catch_up
+from bot.discord.gap import Gap
 from bot.discord.hearing import Hearing
 from bot.discord.keys import key_of, locale_of, place_of
 from bot.discord.presses import press_card, press_take
@@ -51,6 +51,7 @@ class LongtakeClient(discord.Client):
         self.tree = Tree(self)
         self._work: set[asyncio.Task[None]] = set()
         self.hearing = Hearing(self)
+        self.gap = Gap(self)
 
     async def setup_hook(self) -> None:
         """Once, before the first event."""
@@ -89,9 +90,13 @@ class LongtakeClient(discord.Client):
 
     # ---- events ----
 
+    async def on_connect(self) -> None:
+        """A new session; what happens in it comes after this."""
+        self.gap.open()
+
     async def on_ready(self) -> None:
         """May come many times. What was missed is looked for."""
-        self.do(catch_up(self))
+        self.do(self.gap.close())
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote something."""

@@ -79,6 +79,7 @@ class Delivery:
                 await message.delete()
                 return
             self._studio.cards.change(card.id, take_message=str(message.id))
+            log.info("take %d is posted", take.id)
             await _seed(message)
 
     async def show(self, channel: Place, take: Take, locale: str, most_bytes: int | None = None) -> discord.Message:

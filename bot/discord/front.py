@@ -216,7 +216,7 @@ class Front(Forgetting):
             await self.board.fail(card.id, sentence_of(error, ask.locale, "error.planner_failed"))
             return
         finally:
-            self.board.directed(card)
+            self.board.opening.directed(card)
         await self.board.refresh(card.id, reply.lines)
 
     def _dropped(self, card: Card) -> bool:

@@ -16,6 +16,7 @@ from bot.discord.keys import key_of, place_of
 from bot.discord.reactions import Reaction, react
 from bot.discord.rest import LONG_WAITS, TROUBLE, passes, persistently
 from bot.discord.shown import shown_by
+from storage.logs import about
 
 if TYPE_CHECKING:
     from bot.discord.client import LongtakeClient
@@ -37,7 +38,8 @@ class Hearing:
         """Begin to answer a message to us, once."""
         event, channel, seen = f"message:{message.id}", key_of(message.channel), self._client.studio.seen
         if seen.begin(event, channel):
-            seen.read(channel, message.id, place_of(message.guild))
+            if self._client.gap.closed(channel):
+                seen.read(channel, message.id, place_of(message.guild))
             self._answer_once(event, channel, lambda: self._answered(message))
 
     def hear_again(self, message: discord.Message) -> None:
@@ -66,10 +68,11 @@ class Hearing:
         """Do what was begun to its end, through any trouble of Discord's: again from its beginning, if need be."""
 
         async def through() -> None:
-            try:
-                await persistently(work, LONG_WAITS)
-            except TROUBLE:
-                log.exception("%s is given up", event)
+            with about(event=event):
+                try:
+                    await persistently(work, LONG_WAITS)
+                except TROUBLE:
+                    log.exception("it is given up")
             self._client.studio.seen.end(event, channel)
 
         self._tasks[event] = task = self._client.do(through())

@@ -21,10 +21,10 @@ LONG_WAITS = (*WAITS, 30.0, 60.0, *[LONGEST_REST] * 12)  # an hour: what was ask
 T = TypeVar("T")
 
 
-async def persistently(send: Callable[[], Awaitable[T]], waits: Sequence[float] = WAITS) -> T:
-    """Do something that a person waits for, again where Discord or the network fails for a moment. NOTE: what failed
-    may have been done: give a message a nonce."""
-    for wait in waits:
+async def persistently(send: Callable[[], Awaitable[T]], waits: Sequence[float] | None = None) -> T:
+    """Do something that a person waits for, again where Discord or the network fails for a moment: after WAITS, unless
+    others are given. NOTE: what failed may have been done: give a message a nonce."""
+    for wait in WAITS if waits is None else waits:
         try:
             return await send()
         except TROUBLE as error:
