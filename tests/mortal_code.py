@@ -9,7 +9,7 @@ import bot.cli.commands
 import bot.discord.run  # noqa: F401
 
 if "engine" in os.environ.get("MORTALS", ""):
-    import torch  # noqa: F401
+    from transformers import UMT5Config, UMT5EncoderModel  # noqa: F401
 
     import engine.__main__
     import engine.worker  # noqa: F401
