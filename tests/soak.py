@@ -128,8 +128,10 @@ class Scene:
 
     async def kill(self, seconds: float, chance: random.Random) -> None:
         """Kill somebody, for ever; another one is there at once."""
+        at = time.monotonic()
         while True:
-            await asyncio.sleep(chance.expovariate(1 / seconds))
+            at += chance.expovariate(1 / seconds)
+            await asyncio.sleep(max(0.0, at - time.monotonic()))
             victim = chance.choice(self.everybody)
             await asyncio.to_thread(victim.kill)
             self.killed[victim.work] += 1
