@@ -29,9 +29,13 @@ _count = itertools.count()
 
 @contextmanager
 def redirected(port: int) -> Iterator[None]:
-    """The library takes the server on this port for Discord. There is no setting for that, on purpose."""
-    route, gateway = discord.http.Route, discord.gateway.DiscordWebSocket
+    """The library takes the server on this port for Discord. There is no setting for that, on purpose.
+
+    It also waits for shorter than its two seconds for more servers to come: here is one.
+    """
+    route, gateway, state = discord.http.Route, discord.gateway.DiscordWebSocket, discord.Client._get_state
     before = route.BASE, gateway.DEFAULT_GATEWAY, ask.HOSTS
+    discord.Client._get_state = lambda self, **options: state(self, **options, guild_ready_timeout=0.1)  # type: ignore[method-assign]
     route.BASE = f"http://127.0.0.1:{port}/api/v10"
     gateway.DEFAULT_GATEWAY = yarl.URL(f"http://127.0.0.1:{port}/gateway")
     ask.HOSTS = frozenset({("http", "127.0.0.1")})
@@ -39,6 +43,7 @@ def redirected(port: int) -> Iterator[None]:
         yield
     finally:
         route.BASE, gateway.DEFAULT_GATEWAY, ask.HOSTS = before
+        discord.Client._get_state = state  # type: ignore[method-assign]
 
 
 def snowflake() -> int:

@@ -32,7 +32,8 @@ class Mortal:
     process: BaseProcess | None = field(default=None, repr=False)
 
     def start(self, writes: int = 0) -> None:
-        """Begin a life; with `writes` it ends by itself, like one that is killed, right after so many transactions."""
+        """Begin a life; with `writes` it ends by itself, like one that is killed, when it is about to begin one
+        transaction more than so many: what it did since the last one is done, and not noted."""
         paths = os.pathsep.join([str(HERE.parent), str(HERE)])
         with _environment({"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}):  # of the process that all are forked from
             self.lives += 1
@@ -70,7 +71,7 @@ def live(work: str, environment: dict[str, str], log: Path, port: int, writes: i
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     if writes:
-        _die_after(writes)
+        _die_before(writes)
     if work == "bot":
         from discord_server import redirected
 
@@ -85,17 +86,17 @@ def live(work: str, environment: dict[str, str], log: Path, port: int, writes: i
         film(EngineSettings(_env_file=None), f"{work}-{os.getpid()}", until_idle=False)  # type: ignore[call-arg]
 
 
-def _die_after(writes: int) -> None:
-    """End this process right after so many committed transactions."""
+def _die_before(writes: int) -> None:
+    """End this process when it is about to begin one transaction more than so many."""
     from storage.database import Database
 
-    write, left = Database.write, iter(range(writes - 1, -1, -1))
+    write, left = Database.write, iter(range(writes, -1, -1))
 
     @contextmanager
     def counted(self: Database) -> Iterator[sqlite_utils.Database]:
-        with write(self) as db:
-            yield db
         if next(left) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+        with write(self) as db:
+            yield db
 
     Database.write = counted  # type: ignore[method-assign]

@@ -13,7 +13,6 @@ import asyncio
 import hashlib
 import itertools
 import json
-import os
 import random
 import sys
 import tempfile
@@ -51,7 +50,9 @@ class Terms:
 
     requests: int = 200
     workers: int = 3
+    stories: int = len(ACTIONS)  # different ones
     kill_seconds: float = 1.0  # on average, between two kills
+    most_kills: int = 10**9  # then everybody is left alone
     seed: int = 1
     limit_seconds: float = 1800.0
 
@@ -126,11 +127,11 @@ class Scene:
             self.asked[message["id"]] = story
             await asyncio.sleep(0.02)
 
-    async def kill(self, seconds: float, chance: random.Random) -> None:
-        """Kill somebody, for ever; another one is there at once."""
-        at = time.monotonic()
-        while True:
-            at += chance.expovariate(1 / seconds)
+    async def kill(self, terms: Terms) -> None:
+        """Kill somebody, again and again; another one is there at once."""
+        at, chance = time.monotonic(), random.Random(terms.seed)
+        while self.killed.total() < terms.most_kills:
+            at += chance.expovariate(1 / terms.kill_seconds)
             await asyncio.sleep(max(0.0, at - time.monotonic()))
             victim = chance.choice(self.everybody)
             await asyncio.to_thread(victim.kill)
@@ -190,10 +191,10 @@ async def until(condition: Callable[[], Any], seconds: float = 120.0) -> bool:
     return True
 
 
-async def undisturbed(folder: Path, models: Path) -> dict[str, str]:
+async def undisturbed(folder: Path, models: Path, stories: list[str]) -> dict[str, str]:
     """The hash of each story's film where nobody is killed."""
     async with scene(folder, models, 1) as there:
-        await there.ask(STORIES)
+        await there.ask(stories)
         assert await until(there.settled, 300), "nobody was killed, and something is missing"
         hashes = {}
         for request, story in there.asked.items():
@@ -204,12 +205,12 @@ async def undisturbed(folder: Path, models: Path) -> dict[str, str]:
 
 async def soak(folder: Path, models: Path, terms: Terms) -> Report:
     """Ask, kill, and count."""
-    expected = await undisturbed(folder / "undisturbed", models)
-    began, chance = time.monotonic(), random.Random(terms.seed)
-    stories = [STORIES[number % len(STORIES)] for number in range(terms.requests)]
+    expected = await undisturbed(folder / "undisturbed", models, STORIES[: terms.stories])
+    began = time.monotonic()
+    stories = [STORIES[number % terms.stories] for number in range(terms.requests)]
     async with scene(folder / "disturbed", models, terms.workers) as there:
         asking = asyncio.create_task(there.ask(stories))
-        killing = asyncio.create_task(there.kill(terms.kill_seconds, chance))
+        killing = asyncio.create_task(there.kill(terms))
         await until(lambda: asking.done() and there.settled(), terms.limit_seconds)
         killing.cancel()
         asking.cancel()
@@ -262,7 +263,6 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder in which everything is left to be looked at")
     options = vars(parser.parse_args())
     kept = options.pop("keep")
-    os.environ["MORTALS"] = "engine"
     with tempfile.TemporaryDirectory() as temporary:
         folder = kept or Path(temporary)
         write_tiny(folder / "models")

@@ -66,10 +66,11 @@ async def connected(server: Server, folder: Path, **more: Any) -> AsyncIterator[
     """A bot that is connected to a server."""
     settings = settings_in(folder, **{"discord_edit_seconds": 0.2, **more})
     studio = Studio(settings)
-    client, before = LongtakeClient(studio, settings), server.identified
-    client.watching.change_interval(seconds=0.1)
-    films = World(None, client, studio, None, None, None, None, folder)
+    before = server.identified
     with redirected(server.port):
+        client = LongtakeClient(studio, settings)
+        client.watching.change_interval(seconds=0.1)
+        films = World(None, client, studio, None, None, None, None, folder)
         running = asyncio.ensure_future(client.start(TOKEN))
         await until(lambda: server.identified > before and client.is_ready())
         try:
