@@ -132,6 +132,7 @@ def build(options: argparse.Namespace, device: torch.device, folder: Path) -> Mo
         device=device,
         trained=False,
         latents_per_call=4,
+        finish_dir=folder,
     )
 
 

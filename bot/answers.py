@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bot.progress import clock, progress_text
 from bot.settings import BotSettings
+from planner.parameters import written
 from planner.presets import PRESETS, Preset
 from planner.wishes import AREAS, BEST, FASTEST
 from storage.schema import Intent, IntentKind, Job, Take, Wishes
@@ -28,6 +29,7 @@ class Facts:
     jobs: tuple[tuple[Job, int | None], ...]  # of the channel, each with its place in the queue
     waiting: int  # jobs of all channels that are queued or running
     takes: tuple[Take, ...]  # of the channel, newest first
+    loras: tuple[str, ...] = ()  # titles of those in the library
 
 
 def answer(intent: Intent, facts: Facts) -> tuple[str, ...]:
@@ -79,14 +81,16 @@ def _settings(facts: Facts) -> tuple[str, ...]:
     preset, limits = facts.preset, facts.settings
     fast, best = FASTEST[preset.model], BEST[preset.model]
     sizes = "" if preset.model == "demo" else f" “480p” and “720p” are {AREAS[480]} and {AREAS[720]}."
-    own = facts.wishes.model_dump(exclude_defaults=True, mode="json")
-    said = f"Set for this channel: {', '.join(f'{name} {value}' for name, value in own.items())}." if own else ""
+    own = facts.wishes.untuned.model_dump(exclude_defaults=True, mode="json")
+    words = [*(f"{name} {value}" for name, value in own.items()), *filter(None, [written(facts.wishes.tuning)])]
+    said = f"Set for this channel: {', '.join(words)}." if words else ""
     return (
         f"Preset {preset.name}: model {preset.model}, about {preset.budget} in the picture's shape, 16 frames a "
         f"second, {preset.sampling.steps} steps.{sizes}",
         f"“faster” is preset {fast}, “best quality” is preset {best}. “vertical”, “square”, “less shaky”, “stronger "
-        "motion” and “seed 42” are understood as well.",
+        "motion”, “seed 42”, “32 fps”, “twice as large”, “add film grain” and “with 20 steps” are understood as well.",
         *([said] if said else []),
+        *([f"LoRAs, “in the style of …”: {', '.join(facts.loras)}."] if facts.loras else []),
         f"A film has at most {limits.max_seconds:g} s, a request at most {limits.max_pictures} pictures.",
         facts.planner,
     )

@@ -180,4 +180,5 @@ class Conversation:
             ),
             waiting=len(self._studio.jobs.queue()),
             takes=tuple(self._studio.takes.history(channel, limit=20)),
+            loras=tuple(lora.title for lora in self._studio.library.entries()),
         )

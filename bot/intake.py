@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import PIL.Image
+
 from bot.settings import BotSettings
 from storage.footage import kept_frames, probe
 from storage.media import Media
-from storage.pictures import load_picture
-from storage.schema import Clip, Image, UserError
+from storage.pictures import is_picture, load_picture
+from storage.schema import Clip, Guide, Image, MediaId, Size, UserError
 
 LONGEST_SIDE = 2560  # pixels that are kept of a picture; no size that is filmed shows more
 SHORTEST_CLIP = 9  # frames: what the tail of a video is made from
@@ -31,6 +33,27 @@ class Intake:
         picture.save(png, "PNG", compress_level=1)
         media = self._media.add_bytes(png.getvalue())
         return Image(media=media, name=path.name, width=picture.width, height=picture.height)
+
+    def black(self, size: Size) -> Image:
+        """A black picture to start from, as large as the film."""
+        png = BytesIO()
+        PIL.Image.new("RGB", (size.width, size.height)).save(png, "PNG")
+        media = self._media.add_bytes(png.getvalue())
+        return Image(media=media, name="black", width=size.width, height=size.height)
+
+    def guide(self, video: Path, mask: Path | None) -> Guide:
+        """Keep a video that a film is to follow, as it is, and its mask, which is a picture or a video."""
+        kept = self._video(video)
+        if mask is None:
+            return Guide(video=kept)
+        with named(mask):
+            still = is_picture(mask)
+        return Guide(video=kept, mask=self.picture(mask).media if still else self._video(mask))
+
+    def _video(self, path: Path) -> MediaId:
+        with named(path):
+            probe(path)
+        return self._media.add_file(path)
 
     def clip(self, path: Path, keep_frames: int | None) -> Clip:
         """Keep a video that is to be continued, as it is."""

@@ -26,15 +26,18 @@ def draft_of(direction: Direction, request: Request, context: Context) -> Draft:
     assert direction.plan is not None
     intent, take = direction.intent, context.take
     parent = again_of = None
-    restricted = request.restricted
+    restricted, tuning = request.restricted, request.tuning
     if intent.kind is IntentKind.FILM or request.clip:
         pass
     elif context.discussed:
         parent, again_of = context.discussed.parent, context.discussed.again_of
         restricted |= context.discussed.request.restricted
+        tuning = tuning.over(context.discussed.request.tuning)
     elif take:
         parent = take.id if intent.kind is IntentKind.CONTINUE else take.errand.parent
         again_of = take.id if intent.kind is IntentKind.ANOTHER_TAKE else None
         restricted |= take.errand.restricted
-    told = request.model_copy(update={"images": direction.images, "restricted": restricted})
+    told = request.model_copy(
+        update={"images": direction.images, "anchors": 0, "restricted": restricted, "tuning": tuning}
+    )
     return Draft(request=told, plan=direction.plan, parent=parent, again_of=again_of)

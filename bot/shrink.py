@@ -51,7 +51,7 @@ def target_of(facts: VideoFacts, most_bytes: float) -> Target | None:
     rate = AIM * 8 * most_bytes / facts.seconds
     if rate <= 0:
         return None
-    bits = rate / (facts.width * facts.height * FPS)
+    bits = rate / (facts.width * facts.height * facts.fps)
     scale = min(1.0, sqrt(bits / LEAST_BITS))
     width, height = (max(2, round(side * scale / 2) * 2) for side in (facts.width, facts.height))
     if min(width, height) < min(SHORTEST_SIDE, facts.width, facts.height):
@@ -63,7 +63,7 @@ def shrink(film: Path, most_bytes: int, out: Path) -> bool:
     """Encode a film anew so that it has at most `most_bytes`. Frames, time and plan stay. False: that cannot be."""
     facts, comment = probe(film), read_comment(film) or ""
     fixed, each = CONTAINER_BYTES
-    room: float = most_bytes - fixed - each * facts.frames - len(comment.encode())
+    room: float = most_bytes - fixed - each * facts.seconds * facts.fps - len(comment.encode())
     for _ in range(TRIES):
         target = target_of(facts, room)
         if target is None:
@@ -81,17 +81,18 @@ def shrink(film: Path, most_bytes: int, out: Path) -> bool:
 
 
 def _encode(film: Path, target: Target, x264: str, out: Path, comment: str) -> None:
-    """All frames of a film, 16 a second, as players want them."""
+    """All frames of a film, as players want them."""
     options = {"preset": "medium", "profile": "high", "x264-params": x264}
     with opened(film) as (source, stream), av.open(f"file:{out}", "w", format="mp4", options=MP4) as output:
         output.metadata["comment"] = comment
-        coded = output.add_stream("libx264", rate=FPS, options=options)
+        fps = round(stream.average_rate or FPS)
+        coded = output.add_stream("libx264", rate=fps, options=options)
         coded.width, coded.height, coded.pix_fmt = target.width, target.height, "yuv420p"
         coded.bit_rate = target.rate
-        coded.codec_context.time_base = Fraction(1, FPS)
+        coded.codec_context.time_base = Fraction(1, fps)
         for number, frame in enumerate(source.decode(stream)):
             scaled = frame.reformat(width=target.width, height=target.height, format="yuv420p")
-            scaled.pts, scaled.time_base = number, Fraction(1, FPS)
+            scaled.pts, scaled.time_base = number, Fraction(1, fps)
             output.mux(coded.encode(scaled))
         output.mux(coded.encode())
 

@@ -18,13 +18,16 @@ from bot.line import Line
 from bot.proposal import Proposal, draft_of
 from bot.quota import Quota
 from bot.settings import BotSettings
-from bot.wish import Wish, checked_keep_frames, checked_seed, checked_size, require_place
+from bot.wish import Wish, checked_guide, checked_keep_frames, checked_seed, checked_size, require_place
 from planner.agent import ModelReader, Reader, RuleReader
 from planner.brief import Look, OnPlanning
+from planner.compiler import compile_prompt, triggers_of
 from planner.director import Director, by_name
 from planner.intent import Context, as_told
 from planner.language.model import LanguageModel, ModelFailed
+from planner.loras import asked_lora, take_loras
 from planner.moderation import Case, Moderator, moderator
+from planner.parameters import read_tuning
 from planner.presets import Preset, find_preset
 from planner.prompting import system_message
 from planner.settings import PlannerSettings, language_model
@@ -37,6 +40,7 @@ from storage.database import Database
 from storage.figures import Figures, read_figures
 from storage.forget import Forget, Spent
 from storage.jobs import Jobs
+from storage.loras import LoraLibrary
 from storage.media import Media
 from storage.pictures import load_picture
 from storage.schema import (
@@ -87,12 +91,13 @@ class Studio:
         self.manners = Manners(database)
         self.quota = Quota(self.jobs, self.takes, Spent(database))
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
+        self.library = LoraLibrary(settings.lora_dir)
         self._crew = Crew(self.workers, settings.data_dir)
         self._intake = Intake(settings, self.media)
-        self._director = Director()
+        self._director = Director(library=self.library)
         self.reader: Reader = RuleReader()
         if self.model:
-            self._director = Director(ModelDirector(self.model, planner.llm_seconds), self._look)
+            self._director = Director(ModelDirector(self.model, planner.llm_seconds), self._look, self.library)
             self.reader = ModelReader(self.model)
 
     async def __aenter__(self) -> Self:
@@ -124,12 +129,16 @@ class Studio:
         first = self.take(wish)
         return await self._told(wish, IntentKind.ANOTHER_TAKE, Context(replied=first), quietly)
 
-    async def sketch(self, wish: Wish, on_planning: OnPlanning = quietly) -> tuple[Storyboard, tuple[str, ...]]:
-        """A storyboard to look at, and notes on it. Pictures may be missing."""
+    async def sketch(
+        self, wish: Wish, on_planning: OnPlanning = quietly
+    ) -> tuple[Storyboard, tuple[str, ...], tuple[str, ...]]:
+        """A storyboard to look at, its prompts, and notes on it. Pictures may be missing."""
         request, notes = await asyncio.to_thread(self.request, wish)
         storyboard, more = await self._director.sketch(request, self._preset(wish), on_planning)
         self._require_length(film_seconds(len(storyboard.windows)))
-        return storyboard, (*notes, *more)
+        triggers = triggers_of(request.loras or ())
+        prompts = tuple(compile_prompt(window, triggers) for window in storyboard.windows)
+        return storyboard, prompts, (*notes, *more)
 
     # ---- from a plan to a take ----
 
@@ -197,7 +206,7 @@ class Studio:
         """The plan of an intent that is filmed, within the limits."""
         if intent.kind in (IntentKind.FILM, IntentKind.CONTINUE):
             intent = intent.model_copy(update={"wishes": intent.wishes.over(self.channels.wishes(wish.channel))})
-        terms = Filming(self._preset(wish), seed=_new_seed())
+        terms = Filming(self._preset(wish), seed=new_seed())
         direction = await self._director.direct(intent, request, context, terms, on_planning)
         plan = direction.plan
         assert plan is not None, "an intent to film gives a plan"
@@ -238,25 +247,37 @@ class Studio:
             raise UserError(
                 f"A film of {wish.seconds:g} seconds cannot be made: more than 0 and at most {limits.max_seconds:g}."
             )
-        if len(wish.images) > limits.max_pictures:
-            raise UserError(f"{len(wish.images)} pictures are too many: {limits.max_pictures} at most, please.")
-        names = [path.name for path in (*wish.images, *([wish.video] if wish.video else []))]
+        pictures = (*wish.images, *wish.anchors)
+        if len(pictures) > limits.max_pictures:
+            raise UserError(f"{len(pictures)} pictures are too many: {limits.max_pictures} at most, please.")
+        tuning, names = read_tuning(wish.settings), [path.name for path in wish.files]
+        checked_guide(wish)
         said = " ".join([wish.text, *names])
-        restricted = self.moderator.require(Case(said, wish.channel, wish.requester, tuple(wish.images)))
+        restricted = self.moderator.require(Case(said, wish.channel, wish.requester, pictures))
         require_place(wish, restricted)
         size, notes = checked_size(wish.size)
+        loras, text = take_loras(wish.text, self.library)
+        if wish.loras:  # an option comes before words
+            loras = tuple(dict.fromkeys(lora for asked in wish.loras for lora in asked_lora(asked, self.library)))
         request = Request(
-            text=wish.text,
+            text=text,
             channel=wish.channel,
             requester=wish.requester,
             seconds=wish.seconds,
             size=size,
             seed=None if wish.seed is None else checked_seed(wish.seed),
             keep_frames=checked_keep_frames(wish),
-            images=tuple(self._intake.picture(path) for path in wish.images),
+            images=(
+                *([self._intake.black(size or self._preset(wish).budget)] if wish.black else []),
+                *(self._intake.picture(path) for path in pictures),
+            ),
+            anchors=len(wish.anchors),
             clip=self._intake.clip(wish.video, wish.keep_frames) if wish.video else None,
+            guide=self._intake.guide(wish.guide, wish.guide_mask) if wish.guide else None,
+            tuning=tuning,
             replies_to=wish.take,
             restricted=restricted,
+            loras=loras,
         )
         return request, notes
 
@@ -278,5 +299,6 @@ class Studio:
         )
 
 
-def _new_seed() -> Seed:
+def new_seed() -> Seed:
+    """A seed that nobody asked for."""
     return secrets.randbelow(SEEDS)

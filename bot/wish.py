@@ -18,17 +18,29 @@ class Wish:
     channel: str
     requester: str
     images: Sequence[Path] = ()
+    anchors: Sequence[Path] = ()  # pictures for one window after the other
+    black: bool = False  # start from a black picture
     video: Path | None = None
+    guide: Path | None = None  # a video that the film follows
+    guide_mask: Path | None = None  # white where it may change
     keep_frames: int | None = None
     seconds: float | None = None
     size: tuple[int, int] | None = None
     seed: int | None = None
     preset: str | None = None  # a way to film; None is the studio's own
+    settings: Sequence[str] = ()  # NAME=VALUE, see planner/parameters.py
     timing: str | None = None  # None: as the film that is continued, or as text
+    loras: Sequence[str] = ()  # of the library: NAME, NAME:STRENGTH, or "none"
     take: int | None = None  # the take that is answered; None is the channel's last one
     message: str | None = None
     policy: Policy | None = None  # what holds where the wish was made; None has no limits but the studio's
     age_restricted: bool = False  # made where only adults are
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that is handed in."""
+        videos = (self.video, self.guide, self.guide_mask)
+        return (*self.images, *self.anchors, *(path for path in videos if path is not None))
 
 
 def require_place(wish: Wish, restricted: bool) -> None:
@@ -53,6 +65,12 @@ def checked_keep_frames(wish: Wish) -> int | None:
     if wish.keep_frames == 0:
         raise UserError("To keep 0 frames leaves nothing to continue: leave it out to keep all.")
     return wish.keep_frames
+
+
+def checked_guide(wish: Wish) -> None:
+    """A mask without a video to follow masks nothing."""
+    if wish.guide_mask is not None and wish.guide is None:
+        raise UserError("A mask says where a film may leave the video that it follows: give that with --guide.")
 
 
 def checked_size(size: tuple[int, int] | None) -> tuple[Size | None, tuple[str, ...]]:

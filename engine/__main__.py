@@ -1,4 +1,4 @@
-"""The engine as a process: `work` renders jobs, `facts` and `models` say what is here, `get` downloads a set."""
+"""The engine as a process: `work` renders jobs, `facts`, `models`, `loras` say what is here, `get` downloads."""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from dataclasses import asdict
 
 import torch
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -14,11 +15,13 @@ from rich.progress import Progress as ProgressBar
 from engine.checkpoints.find import OPTIONAL, Part, find_models
 from engine.device import choose_device, choose_dtype
 from engine.hub import Download, get
-from engine.models import ModelShelf
+from engine.library import examine
+from engine.models import ModelShelf, expert_sizes
 from engine.settings import EngineSettings
 from engine.worker import Worker
 from storage.database import Database
 from storage.logs import log_to
+from storage.loras import LoraLibrary
 from storage.schema import UserError
 from storage.settings import read_settings
 
@@ -32,6 +35,7 @@ def main() -> int:
     work_command.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
     commands.add_parser("facts")
     commands.add_parser("models")
+    commands.add_parser("loras")
     get_command = commands.add_parser("get")
     get_command.add_argument("name")
     options = parser.parse_args()
@@ -44,6 +48,8 @@ def main() -> int:
                 sys.stdout.write(json.dumps(facts(settings)) + "\n")
             case "models":
                 sys.stdout.write(json.dumps(models(settings)) + "\n")
+            case "loras":
+                sys.stdout.write(json.dumps(loras(settings)) + "\n")
             case "get":
                 download(settings, options.name)
     except UserError as error:
@@ -94,6 +100,12 @@ def models(settings: EngineSettings) -> dict[str, dict[str, str] | list[str]]:
         "optional": [part for part in Part if part in OPTIONAL and part not in found.pieces],
         "unusable": [f"{file.path}: {file.reason}" for file in found.unusable],
     }
+
+
+def loras(settings: EngineSettings) -> dict[str, dict[str, object]]:
+    """The LoRAs of the library by name: which models each fits, and what becomes of its keys."""
+    fits = examine(LoraLibrary(settings.lora_dir), expert_sizes(settings.models_dir))
+    return {name: asdict(fit) for name, fit in fits.items()}
 
 
 def download(settings: EngineSettings, name: str) -> None:

@@ -9,15 +9,18 @@
 # The zeros are latents of value zero, not an encoded grey picture, and the mask marks the anchor alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from storage import timeline
 
-MASK_CHANNELS = 4  # one for each pixel frame that a latent frame stands for
+FRAMES_PER_LATENT = 4  # pixel frames that every latent frame but the first stands for
+MASK_CHANNELS = FRAMES_PER_LATENT  # one for each of them
 WINDOW_LATENT_FRAMES = timeline.latent_frames(timeline.WINDOW_FRAMES)
+MOVED_FROM = {False: 1, True: 4}  # first latent frame that motion amplitude moves; True for a window with a tail
+FARTHEST = 6.0  # that it moves a latent from zero
 
 
 def condition(anchor: Tensor, tail: Tensor | None, latent_frames: int = WINDOW_LATENT_FRAMES) -> Tensor:
@@ -37,6 +40,28 @@ def condition(anchor: Tensor, tail: Tensor | None, latent_frames: int = WINDOW_L
     return filled
 
 
+def with_motion(condition: Tensor, amplitude: float, *, continues: bool) -> Tensor:
+    """The condition with what is unknown pushed away from the anchor, for more motion. [B, 20, T, h, w] -> the same
+
+    With d = latent frame - anchor and m the mean of d over channels and places, a latent frame becomes
+    anchor + m + amplitude (d - m), within [-6, 6]; the zeros become -(amplitude - 1) (anchor - its mean). 1 is off.
+
+    As in Wan2GP's any2video.py (from ComfyUI-PainterI2V), which leaves alone as many *latent* frames as it was given
+    *pixel* frames to begin with: 1 picture, or the 4 frames that a window continues. Counted in latent frames those 4
+    are anchor and tail, 2 of them, so that it also leaves two of the zeros alone. That looks like a slip, but it is
+    what people's amplitudes were found with, and so it is kept.
+    """
+    if amplitude == 1:
+        return condition
+    moved_from = MOVED_FROM[continues]
+    anchor = condition[:, MASK_CHANNELS:, :1]
+    difference = condition[:, MASK_CHANNELS:, moved_from:] - anchor
+    mean = difference.mean(dim=(1, 3, 4), keepdim=True)
+    moved = condition.clone()
+    moved[:, MASK_CHANNELS:, moved_from:] = (anchor + mean + amplitude * (difference - mean)).clamp(-FARTHEST, FARTHEST)
+    return moved
+
+
 def network_input(noisy: Tensor, condition: Tensor) -> Tensor:
     """What the network reads, noise first. noisy: [B, 16, T, h, w], condition: [B, 20, T, h, w] -> [B, 36, T, h, w]"""
     return torch.cat([noisy, condition], dim=1)
@@ -47,6 +72,14 @@ def tail_of(latents: Tensor) -> Tensor:
     return latents[:, :, -1:]
 
 
+def without_end(latents: Tensor, frames: int) -> Tensor:
+    """A window without its last `frames` pixel frames, a multiple of 4. [B, 16, T, h, w] -> [B, 16, fewer, h, w]
+
+    Decoding goes forward in time, so what is left decodes as it would with its end; its last latent frame is the tail.
+    """
+    return latents[:, :, : latents.shape[2] - frames // FRAMES_PER_LATENT]
+
+
 def with_tail(latents: Tensor, tail: Tensor | None) -> Tensor:
     """A window as it is decoded: where the network repeats the tail, the tail itself. [B, 16, T, h, w] -> the same
 
@@ -55,7 +88,16 @@ def with_tail(latents: Tensor, tail: Tensor | None) -> Tensor:
     return latents if tail is None else torch.cat([latents[:, :, :1], tail.to(latents), latents[:, :, 2:]], dim=2)
 
 
-def window_noise(seed: int, shape: Sequence[int]) -> Tensor:
-    """Noise of `shape` [B, 16, T, h, w] from `seed`: float32, made on the CPU, so that every device films the same."""
+def window_noises(seed: int, shape: Sequence[int]) -> Iterator[Tensor]:
+    """Noise of `shape` [B, 16, T, h, w] after noise from one `seed`, without end; a window begins with the first.
+
+    float32, made on the CPU, so that every device films the same.
+    """
     generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu")
+    while True:
+        yield torch.randn(*shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
+def window_noise(seed: int, shape: Sequence[int]) -> Tensor:
+    """The noise that a window begins with. -> `shape` [B, 16, T, h, w]"""
+    return next(window_noises(seed, shape))

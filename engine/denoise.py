@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, window_noise
+from engine.condition import condition, network_input, window_noises, with_motion
 from engine.dit import NAG, TextContext
 from engine.folder import Handover
 from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
+from engine.guide import WindowGuide
 from engine.magcache import Branch, MagCache, Turn
 from engine.models import Models
+from engine.refiner import refined
 from engine.relay import relay_bias, segments
-from engine.samplers import sample
+from engine.samplers import Step, sample
 from storage.schema import Expert, GuidanceRule, Phase, Sampling, Timing, Window
 
 
@@ -27,13 +29,27 @@ def denoise(
     models: Models,
     on_step: Callable[[int], None],
     timing: Timing = Timing.TEXT,
+    guide: WindowGuide | None = None,
 ) -> Tensor:
     """Latents of one window, from noise of its own: [B, 16, 21, h, w]. Both experts share one trajectory."""
     given = condition(handover.anchor, handover.tail)
-    noise = window_noise(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])).to(given)
+    given = with_motion(given, sampling.motion_amplitude, continues=handover.tail is not None)
+    noises = (noise.to(given) for noise in window_noises(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])))
+    noise = next(noises)
     bias = relay_of(window, models, given) if timing is Timing.RELAY else None
-    guide = Guide(window, given, sampling, models, MagCache.of(sampling), bias)
-    return sample(sampling.solver, guide.velocity, noise, sampling.sigmas, on_step)
+    first = guide.first_step(sampling.steps, noise.shape[2]) if guide else 0
+    predicted = WindowVelocity(window, given, sampling, models, MagCache.of(sampling, first), bias, step=first)
+
+    def around(step: Step) -> Step:
+        if sampling.refiner:
+            step = refined(step, sampling.refiner, noises, resting_steps=sampling.zero_steps - first)
+        return guide.lead(step, noise, sampling.steps) if guide else step
+
+    def stepped(taken: int) -> None:
+        predicted.go_on(first + taken)
+        on_step(first + taken)
+
+    return sample(sampling.solver, predicted.velocity, noise, sampling.sigmas[first:], stepped, around)
 
 
 def relay_of(window: Window, models: Models, given: Tensor) -> Tensor | None:
@@ -46,8 +62,11 @@ def relay_of(window: Window, models: Models, given: Tensor) -> Tensor | None:
 
 
 @dataclass
-class Guide:
-    """The velocity of one window, for any sampler. What it remembers (texts, momenta, cache) dies with the window."""
+class WindowVelocity:
+    """The velocity of one window, for any sampler. What it remembers (texts, momenta, cache) dies with the window.
+
+    However often it is asked within a step, it is the same step: `go_on` says when the next one begins.
+    """
 
     window: Window
     given: Tensor  # the condition: [B, 20, T, h, w]
@@ -55,18 +74,21 @@ class Guide:
     models: Models
     cache: MagCache | None = None
     bias: Tensor | None = None  # of the positive text alone: the negative one has no beats
-    step: int = 0  # from 0
+    step: int = 0  # of the plan's, from 0
     texts: dict[tuple[Expert, str, tuple[float, ...]], TextContext] = field(default_factory=dict)
-    momenta: dict[Expert, Momentum] = field(default_factory=dict)
+    momenta: dict[Expert, Momentum] = field(default_factory=dict)  # as the step began
+    new_momenta: dict[Expert, Momentum] = field(default_factory=dict)
+
+    def go_on(self, step: int) -> None:
+        """What is asked from now on belongs to step number `step`."""
+        self.step = step
+        self.momenta |= self.new_momenta
 
     def velocity(self, latents: Tensor, sigma: Tensor) -> Tensor:
-        """One evaluation, which is one step. latents: [B, 16, T, h, w], sigma: [B] -> [B, 16, T, h, w]"""
+        """One evaluation of the step. latents: [B, 16, T, h, w], sigma: [B] -> [B, 16, T, h, w]"""
         if self.step < self.sampling.zero_steps:  # CFG-Zero, as in its paper; Wan2GP's overwrites these zeros
-            velocity = torch.zeros_like(latents)
-        else:
-            velocity = self._guided(phase_at(self.sampling.phases, float(sigma[0])), latents, sigma)
-        self.step += 1
-        return velocity
+            return torch.zeros_like(latents)
+        return self._guided(phase_at(self.sampling.phases, float(sigma[0])), latents, sigma)
 
     def _guided(self, phase: Phase, latents: Tensor, sigma: Tensor) -> Tensor:
         network, window, sampling = self.models.experts[phase.expert], self.window, self.sampling
@@ -111,5 +133,5 @@ class Guide:
                 return cfg_star(positive, negative, phase.guidance)
             case GuidanceRule.APG:
                 momentum = self.momenta.get(phase.expert, Momentum())
-                velocity, self.momenta[phase.expert] = apg(positive, negative, phase.guidance, momentum)
+                velocity, self.new_momenta[phase.expert] = apg(positive, negative, phase.guidance, momentum)
                 return velocity

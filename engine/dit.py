@@ -350,7 +350,8 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
 def rope_table(grid: tuple[int, int, int], head_dim: int, device: torch.device) -> Tensor:
     """Cosines and sines of every token's place in the grid of (frames, rows, columns): [2, L, 1, d / 2] float32.
 
-    Of a head's channels 2 (d // 6) turn with the row, as many with the column, the rest with the frame.
+    Of a head's channels 2 (d // 6) turn with the row, as many with the column, the rest with the frame. RIFLEx, which
+    turns one of them more slowly, is for windows of more than 97 frames; ours have 81.
     """
     spatial = 2 * (head_dim // 6)
     with torch.inference_mode(mode=False):  # the table outlives the call; an inference tensor could not be trained with

@@ -2,46 +2,63 @@
 
 plan.json               the plan that this folder belongs to
 media/<id>              files that the plan names
-window-003.mp4          a finished window's frames
+window-003.mp4          a finished window's frames, as the film's finish leaves them
 window-003.safetensors  its handover; written last, so a window with a handover is complete
 film.mp4                the windows joined
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from pydantic import TypeAdapter
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from storage.footage import Frames
 from storage.renders import segment_name
-from storage.schema import MediaId, Plan
+from storage.schema import Measured, MediaId, Plan
+
+MEASURED = TypeAdapter(tuple[Measured, ...])
 
 
 @dataclass(frozen=True)
 class Handover:
-    """What a window hands to the next one. Both latents are [B, 16, 1, h, w]; no tail before the first window."""
+    """What a window hands to the next one. Both latents are [B, 16, 1, h, w]; no tail before the first window.
+
+    `shown` are the last frames that the film shows so far, [F, H, W, 3], before it is finished; `measured` are the
+    windows so far.
+    """
 
     anchor: Tensor
-    tail: Tensor | None
+    tail: Tensor | None = None
+    shown: Frames | None = None
+    measured: tuple[Measured, ...] = ()
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "Handover":
-        """Read a handover that `save` wrote."""
-        latents = load_file(path, device=str(device))
-        return cls(latents["anchor"][None], latents["tail"][None])
+        """Read a handover that `save` wrote; one of an older Longtake has neither frames nor measures."""
+        with safe_open(path, "pt", device=str(device)) as file:
+            told = (file.metadata() or {}).get("measured", "[]")
+            latents = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        shown = latents["shown"].cpu().numpy() if "shown" in latents else None
+        return cls(latents["anchor"][None], latents["tail"][None], shown, MEASURED.validate_json(told))
 
     def on_host(self) -> "Handover":
         """The same in the host's memory, where no work of a GPU stands before it."""
-        return Handover(self.anchor.cpu(), None if self.tail is None else self.tail.cpu())
+        return replace(self, anchor=self.anchor.cpu(), tail=None if self.tail is None else self.tail.cpu())
 
     def save(self, path: Path) -> None:
-        """Write both latents in float32, unbatched: the file is whole or not there."""
+        """Write both latents in float32, unbatched, and the rest as it is: the file is whole or not there."""
         assert self.tail is not None, "only a filmed window has a tail"
         partial = path.with_suffix(f".partial-{os.getpid()}")
         latents = {"anchor": self.anchor, "tail": self.tail}
-        save_file({name: latent[0].float().cpu().contiguous() for name, latent in latents.items()}, partial)
+        tensors = {name: latent[0].float().cpu().contiguous() for name, latent in latents.items()}
+        if self.shown is not None:
+            tensors["shown"] = torch.tensor(self.shown)
+        save_file(tensors, partial, {"measured": MEASURED.dump_json(self.measured).decode()})
         partial.replace(path)
 
 

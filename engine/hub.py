@@ -45,6 +45,13 @@ class HubFile:
 _EXPERTS = "Comfy-Org/Wan_2.2_ComfyUI_Repackaged"
 _SVI = "LoRAs/Stable-Video-Infinity/v2.0/SVI_v2_PRO_Wan2.2-I2V-A14B_{}_lora_rank_128_fp16.safetensors"
 _LIGHTNING = "Wan2.2-I2V-A14B-4steps-lora-rank64-Seko-V1"
+_MOE = "Wan2.2_I2V_A14B_HIGH_lightx2v_MoE_distill_lora_rank_64_bf16.safetensors"
+
+
+def _lightning(part: Part, noise: str) -> HubFile:
+    path = f"{_LIGHTNING}/{noise}_noise_model.safetensors"
+    return HubFile(part, "lightx2v/Wan2.2-Lightning", path, f"loras/{path}")
+
 
 SETS: dict[str, tuple[HubFile, ...]] = {
     "svi2pro": (
@@ -74,12 +81,10 @@ SETS: dict[str, tuple[HubFile, ...]] = {
         ),
         HubFile(Part.PREVIEW, "Kijai/WanVideo_comfy", "taew2_1.safetensors", "vae_approx/taew2_1.safetensors"),
     ),
-    "lightning": tuple(
-        HubFile(part, "lightx2v/Wan2.2-Lightning", f"{_LIGHTNING}/{name}", f"loras/{_LIGHTNING}/{name}")
-        for part, name in (
-            (Part.LIGHTNING_HIGH, "high_noise_model.safetensors"),
-            (Part.LIGHTNING_LOW, "low_noise_model.safetensors"),
-        )
+    "lightning": (_lightning(Part.LIGHTNING_HIGH, "high"), _lightning(Part.LIGHTNING_LOW, "low")),
+    "lightning-2025": (
+        HubFile(Part.LIGHTNING_2025_HIGH, "DeepBeepMeep/Wan2.2", f"loras_accelerators/{_MOE}", f"loras/{_MOE}"),
+        _lightning(Part.LIGHTNING_LOW, "low"),
     ),
 }
 

@@ -8,7 +8,8 @@ As in Wan2GP's models/wan/modules/model.py and its measured list for Wan2.2 I2V,
 experts share one residual, so that the second one begins with what the first one's blocks added, as if nothing had
 happened; here a residual serves only the expert that made it, and an expert's first step is always computed. Nor does
 it serve a step with other LoRA strengths, other skipped layers, or another window: a MagCache lives for one window. And
-there SVI 2.0 Pro gets the ratios of Wan2.1, which know of no second expert.
+there SVI 2.0 Pro gets the ratios of Wan2.1, which know of no second expert. A step that is noised anew and repeated
+(engine/refiner.py) is computed, whatever was known of it: a residual holds the noise that it was made from.
 
     B batch, L tokens, D width of the network. A residual is [B, L, D] in float32: 0.67 GB a branch for the 14 B model
     at 832x480. The ratios are those of the 14 B model; nobody measured the demo's.
@@ -141,13 +142,16 @@ class MagCache:
     memories: dict[Branch, Memory] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, sampling: Sampling) -> "MagCache | None":
-        """A fresh one, with the threshold for the speed that `sampling` asks for; None where it asks for none."""
+    def of(cls, sampling: Sampling, first_step: int = 0) -> "MagCache | None":
+        """A fresh one, with the threshold for the speed that `sampling` asks for; None where it asks for none.
+
+        Steps before `first_step` are not taken.
+        """
         settings = sampling.magcache
         if settings is None:
             return None
         ratios = resampled(I2V_A14B_RATIOS, sampling.steps)
-        always_until = int(settings.start * sampling.steps)
+        always_until = max(first_step, int(settings.start * sampling.steps))
         experts = [sampling.phases[number].expert for number in phase_numbers(sampling)]
         changes = {step for step in range(1, sampling.steps) if experts[step] is not experts[step - 1]}
         always = changes.union(range(always_until + 1))

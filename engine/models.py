@@ -6,7 +6,8 @@ A model is either a folder of its own,
     *.safetensors           the two experts, which may be one file, and the VAE
     text/                   the text encoder and its tokenizer
 
-or, for "svi2pro", whatever checkpoints lie in the models folder, in the formats and under the names that people have.
+or, for "svi2pro" and "svi2pro-enhanced", whatever checkpoints lie in the models folder, in the formats and under the
+names that people have.
 """
 
 import json
@@ -22,23 +23,26 @@ from safetensors.torch import load_file
 from torch import nn
 
 from engine.checkpoints.checkpoint import open_checkpoint
-from engine.checkpoints.find import Found, Part, find_models
+from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
 from engine.checkpoints.load import load_dit, load_text_weights, load_vae
 from engine.dit import DiT, DiTConfig
 from engine.settings import EngineSettings
 from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.text import TextEncoder, build_umt5
 from engine.vae import VAE, VAEConfig
-from storage.schema import Expert, Plan, UserError
+from storage.loras import LoraLibrary
+from storage.schema import Expert, Lora, Plan, UserError
 
 DEMO = Path(__file__).parent / "demo" / "weights"
 SVI2PRO = "svi2pro"
+ENHANCED = "svi2pro-enhanced"  # the same with experts that were distilled themselves
 UMT5_TOKENS = 512  # slots of the 14 B experts
 SET_LORAS = {  # names that plans use for LoRAs whose files are called this or that
     "svi-pro-high": Part.SVI_HIGH,
     "svi-pro-low": Part.SVI_LOW,
     "lightning-high": Part.LIGHTNING_HIGH,
     "lightning-low": Part.LIGHTNING_LOW,
+    "lightning-2025-high": Part.LIGHTNING_2025_HIGH,
 }
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -54,6 +58,7 @@ class Models:
     device: torch.device
     trained: bool
     latents_per_call: int  # of the VAE's decoder
+    finish_dir: Path  # where the networks of engine/finish lie
     step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
 
 
@@ -77,6 +82,7 @@ class ModelShelf:
         self._dtype = dtype
         self._loaded: tuple[tuple[str, Mapping[Expert, Recipe]], Models] | None = None
         self._found: Found | None = None
+        self._library = LoraLibrary(settings.lora_dir)
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
     def load(self, plan: Plan) -> Models:
@@ -98,11 +104,11 @@ class ModelShelf:
         if (DEMO / "config.json").is_file():
             folders.setdefault("demo", DEMO)
         names = [name + _state(folder) for name, folder in folders.items()]
-        return [*names, *([] if self.found().missing else [SVI2PRO])]
+        return [*names, *(name for name in (SVI2PRO, ENHANCED) if not self.found(name).missing)]
 
-    def found(self) -> Found:
-        """What of the 14 B model lies in the models folder."""
-        self._found = find_models(self._models_dir)
+    def found(self, name: str = SVI2PRO) -> Found:
+        """What of the 14 B model lies in the models folder, or of the enhanced one."""
+        self._found = find_models(self._models_dir, distilled_experts=name == ENHANCED)
         return self._found
 
     def find(self, name: str) -> Parts:
@@ -111,22 +117,19 @@ class ModelShelf:
         for folder in folders:
             if (folder / "config.json").is_file():
                 return self._in_folder(folder)
-        if name != SVI2PRO:
+        if name not in (SVI2PRO, ENHANCED):
             raise UserError(f"The model {name} is not installed: there is no {folders[0] / 'config.json'}.")
-        found = self.found()
+        found = self.found(name)
         if found.missing:
             missing = "; ".join(found.missing)
             raise UserError(f"The model {name} is not complete. Missing in {self._models_dir}: {missing}.")
         return self._as_found(found)
 
-    def find_lora(self, name: str) -> Path:
-        """The file of a LoRA: one of the set by its role, any other by its name without suffix."""
-        if name in SET_LORAS:
-            return (self._found or self.found()).path(SET_LORAS[name])
-        file = self._settings.lora_dir / f"{name}.safetensors"
-        if not file.is_file():
-            raise UserError(f"There is no LoRA {name}: put {file.name} into {self._settings.lora_dir}.")
-        return file
+    def find_lora(self, lora: Lora) -> Path:
+        """The file of a LoRA: of the set by its role, of the library by its name, if it is the one that was planned."""
+        if lora.name in SET_LORAS and not lora.sha256:
+            return (self._found or self.found()).path(SET_LORAS[lora.name])
+        return self._library.file_of(lora)
 
     def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
         vae, text = kept or (parts.load_vae(), parts.load_text())
@@ -146,6 +149,7 @@ class ModelShelf:
             device=self._device,
             trained=parts.trained,
             # More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache.
+            finish_dir=self._models_dir / FINISH_DIR,
             latents_per_call=2 if (self._device.type, self._dtype) == ("cpu", torch.bfloat16) else 4,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
         )
@@ -201,6 +205,15 @@ class ModelShelf:
         return self._settings.models_dir
 
 
+def expert_sizes(models_dir: Path) -> dict[str, DiTConfig]:
+    """Sizes of the experts of every model that a LoRA may be for, be it installed or not."""
+    folders = {"demo": DEMO} | {
+        config.parent.name: config.parent for config in sorted(models_dir.glob("*/config.json"))
+    }
+    own = {name: DiTConfig(**_config(folder)["dit"]) for name, folder in folders.items() if _is_whole(folder)}
+    return {SVI2PRO: DiTConfig(), **own}
+
+
 def load_network(network: type[Network], config: DiTConfig | VAEConfig, file: Path) -> Network:
     """A network with the weights of one safetensors file, in float32: every tensor of both must match."""
     with torch.device("meta"):
@@ -220,6 +233,10 @@ def _readable(name: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"The files of the model {name} cannot be read: {reason}.") from error
+
+
+def _is_whole(folder: Path) -> bool:
+    return _state(folder) in ("", " (untrained)")
 
 
 def _state(folder: Path) -> str:

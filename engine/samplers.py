@@ -15,7 +15,7 @@
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,26 +37,30 @@ class Walk:
 
     latents: Tensor  # [B, C, T, H, W], at noise level number `step`
     step: int = 0  # steps done
-    videos: tuple[Tensor, ...] = ()  # the video as the last two steps saw it, the latest first
+    videos: tuple[Tensor, ...] = ()  # the video as the last steps saw it, the latest first: two, or one for Euler
     corrected: Tensor | None = None  # what UniPC's last step started from
 
 
 Step = Callable[[Velocity, Sequence[float], Walk], Walk]
+Around = Callable[[Step], Step]  # makes another step of a solver's: taken more than once, or with its latents changed
 
 
 def sample(
-    solver: Solver, velocity: Velocity, noise: Tensor, sigmas: Sigmas, on_step: OnStep = lambda _: None
+    solver: Solver,
+    velocity: Velocity,
+    noise: Tensor,
+    sigmas: Sigmas,
+    on_step: OnStep = lambda _: None,
+    around: Around = lambda step: step,
 ) -> Tensor:
-    """The latents to which `solver` brings `noise` along `sigmas`. noise: [B, C, T, H, W] -> the same shape."""
+    """The latents to which `solver` brings `noise` along `sigmas`. noise: [B, C, T, H, W] -> the same shape.
+
+    `around` is what else happens at each step. A Walk is all that a step remembers, so that a step may be taken again
+    from where it began.
+    """
     if solver in TRUNCATING:
         velocity = in_thousandths(velocity)
-    match solver:
-        case Solver.EULER:
-            return sample_euler(velocity, noise, sigmas, on_step)
-        case Solver.DPMPP:
-            return sample_dpmpp_2m(velocity, noise, sigmas, on_step)
-        case Solver.UNIPC:
-            return sample_unipc(velocity, noise, sigmas, on_step)
+    return _walk(around(STEPS[solver]), velocity, noise, sigmas, on_step)
 
 
 def shown_levels(solver: Solver, sigmas: Sigmas) -> tuple[float, ...]:
@@ -80,6 +84,11 @@ def sample_unipc(velocity: Velocity, noise: Tensor, sigmas: Sigmas, on_step: OnS
     return _walk(unipc_step, velocity, noise, sigmas, on_step)
 
 
+def noised(video: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """`video` as it is at noise level `sigma`. Both and the result: [B, C, T, H, W]"""
+    return (1 - sigma) * video + sigma * noise
+
+
 def seen_by_network(sigma: Tensor, truncate: bool) -> Tensor:
     """The noise level that the network is shown: `sigma`, or with `truncate` the whole thousandths in it. float64.
 
@@ -99,8 +108,8 @@ def in_thousandths(velocity: Velocity) -> Velocity:
 def euler_step(velocity: Velocity, sigmas: Sequence[float], walk: Walk) -> Walk:
     """The walk, one Euler step on."""
     here, there = sigmas[walk.step : walk.step + 2]
-    latents = walk.latents + (there - here) * _velocity_at(velocity, walk.latents, here)
-    return Walk(latents, walk.step + 1)
+    flow = _velocity_at(velocity, walk.latents, here)
+    return Walk(walk.latents + (there - here) * flow, walk.step + 1, (walk.latents - here * flow,))
 
 
 def dpmpp_2m_step(velocity: Velocity, sigmas: Sequence[float], walk: Walk) -> Walk:
@@ -120,6 +129,9 @@ def unipc_step(velocity: Velocity, sigmas: Sequence[float], walk: Walk) -> Walk:
         start = _corrected(walk.corrected, video, walk.videos, sigmas, walk.step)
     videos = (video, *walk.videos[:1])
     return Walk(_predicted(start, videos, sigmas, walk.step), walk.step + 1, videos, start)
+
+
+STEPS: Mapping[Solver, Step] = {Solver.EULER: euler_step, Solver.DPMPP: dpmpp_2m_step, Solver.UNIPC: unipc_step}
 
 
 def _walk(step: Step, velocity: Velocity, noise: Tensor, sigmas: Sigmas, on_step: OnStep) -> Tensor:

@@ -26,9 +26,8 @@ from av.video.stream import VideoStream
 
 from storage.footage import EXACT, Frames, kept_frames, opened, probe, read_frames
 from storage.schema import Size
-from storage.timeline import FPS, WINDOW_FRAMES
+from storage.timeline import FPS, WINDOW_SECONDS, finished_frames
 
-TICK = Fraction(1, FPS)
 B_FRAME_DELAY = 2  # frames that the decoder holds back: x264's B-frames with a pyramid
 
 # NOTE: with AVX-512, x264 165's macroblock tree codes the same frames differently from one run to the next; with AVX2
@@ -41,37 +40,38 @@ ENCODER = {
     "preset": "medium",
     "profile": "high",
     "threads": "1",
-    "x264-params": f"stitchable=1:keyint={WINDOW_FRAMES}:open-gop=0:bframes=3:b-pyramid=normal:asm={INSTRUCTIONS}",
 }
+X264 = f"stitchable=1:open-gop=0:bframes=3:b-pyramid=normal:asm={INSTRUCTIONS}"
 # The index first: a browser plays before it has all. A clock of 16384 ticks a second, not 1000, on which a frame has a
 # whole number of ticks, so that no rounding cuts into the last one. No bit rate, which would be that of the first part.
 MP4 = {"movflags": "+faststart", "movie_timescale": "16384", "write_btrt": "0"}
 
 
-def write_segment(frames: Iterable[Frames], size: Size, path: Path) -> int:
+def write_segment(frames: Iterable[Frames], size: Size, path: Path, fps: int = FPS) -> int:
     """Encode chunks of frames [F, H, W, 3] to `path` while they come. -> number of frames
 
     `path` appears whole or not at all. Memory does not grow with the length.
     """
     with _whole(path) as partial, av.open(f"file:{partial}", "w", format="mp4", options=MP4) as output:
-        return _encode(frames, size, output)
+        return _encode(frames, size, fps, output)
 
 
-def fitted(video: Path, size: Size, keep_frames: int | None, out: Path) -> Path:
+def fitted(
+    video: Path, size: Size, keep_frames: int | None, out: Path, fps: int = FPS, frames: Iterable[Frames] | None = None
+) -> Path:
     """The kept frames of `video` as something that joins with segments of `size`. -> `video` itself, or `out`
 
-    A film of Longtake that is kept whole fits as it is. Anything else is encoded anew into `out`, at 16 frames a second
-    and without its sound.
+    A film of Longtake that is kept whole fits as it is. Anything else is encoded anew into `out`, without its sound:
+    `frames`, which are not asked for before, or else the kept ones at 16 a second.
     """
-    facts = probe(video)
-    kept_whole = kept_frames(facts.frames, keep_frames) == facts.frames
-    if kept_whole and not facts.rotation and _header(video) == _segment_header(size) and _is_film(video):
-        return video
-    write_segment((frame[None] for frame in read_frames(video, keep_frames, size)), size, out)
-    return out
+    if not _fits(video, size, keep_frames, fps):
+        kept = (frame[None] for frame in read_frames(video, keep_frames, size)) if frames is None else frames
+        write_segment(kept, size, out, fps)
+        return out
+    return video
 
 
-def join(parts: Sequence[Path], out: Path, comment: str) -> int:
+def join(parts: Sequence[Path], out: Path, comment: str, fps: int = FPS) -> int:
     """Copy the packets of `parts`, segments or films of segments, in a row. -> number of frames
 
     Joins are plain cuts. `comment` goes into the file for `read_comment`. `out` appears whole or not at all.
@@ -87,7 +87,7 @@ def join(parts: Sequence[Path], out: Path, comment: str) -> int:
         for part in parts:
             if _header(part) != header:
                 raise ValueError(f"{part} is coded unlike {parts[0]}; see fitted()")
-            frames += _copy(part, frames, output, stream)
+            frames += _copy(part, fps, frames, output, stream)
         return frames
 
 
@@ -104,18 +104,19 @@ def _whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _encode(frames: Iterable[Frames], size: Size, output: OutputContainer) -> int:
-    stream = output.add_stream("libx264", rate=FPS, options=ENCODER)
+def _encode(frames: Iterable[Frames], size: Size, fps: int, output: OutputContainer) -> int:
+    options = ENCODER | {"x264-params": f"keyint={round(WINDOW_SECONDS * fps)}:{X264}"}
+    stream = output.add_stream("libx264", rate=fps, options=options)
     stream.width, stream.height, stream.pix_fmt = size.width, size.height, "yuv420p"
     stream.color_range, stream.colorspace = ColorRange.MPEG, Colorspace.ITU709
     stream.color_primaries, stream.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-    stream.codec_context.time_base = TICK
+    stream.codec_context.time_base = Fraction(1, fps)
     count, shape = 0, (size.height, size.width, 3)
     for chunk in frames:
         if chunk.dtype != np.uint8 or chunk.shape[1:] != shape:
             raise ValueError(f"frames must be uint8 [F, *{shape}], got {chunk.dtype} {chunk.shape}")
         for rgb in chunk:
-            output.mux(stream.encode(_as_yuv(rgb, count)))
+            output.mux(stream.encode(_as_yuv(rgb, count, Fraction(1, fps))))
             count += 1
     if not count:
         raise ValueError("a segment has at least one frame")
@@ -123,7 +124,7 @@ def _encode(frames: Iterable[Frames], size: Size, output: OutputContainer) -> in
     return count
 
 
-def _as_yuv(rgb: Frames, number: int) -> VideoFrame:
+def _as_yuv(rgb: Frames, number: int, tick: Fraction) -> VideoFrame:
     frame = VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24").reformat(
         format="yuv420p",
         dst_colorspace=Colorspace.ITU709,
@@ -131,7 +132,7 @@ def _as_yuv(rgb: Frames, number: int) -> VideoFrame:
         interpolation=EXACT,
         threads=1,
     )
-    frame.pts, frame.time_base = number, TICK
+    frame.pts, frame.time_base = number, tick
     return frame
 
 
@@ -155,38 +156,45 @@ def _header_of(stream: VideoStream) -> _Header:
     return _Header(context.name, context.width, context.height, context.extradata)
 
 
-def _segment_header(size: Size) -> _Header:
-    """The header of every segment of `size`, by encoding a black frame."""
+def _segment_header(size: Size, fps: int) -> _Header:
+    """The header of every segment of `size` and `fps`, by encoding a black frame."""
     file = BytesIO()
     with av.open(file, "w", format="mp4") as output:
-        _encode([np.zeros((1, size.height, size.width, 3), np.uint8)], size, output)
+        _encode([np.zeros((1, size.height, size.width, 3), np.uint8)], size, fps, output)
     file.seek(0)
     with av.open(file, "r") as segment:
         return _header_of(segment.streams.video[0])
 
 
-def _packets(video: Path) -> Iterator[tuple[Fraction, "Packet[VideoStream]"]]:
-    """Packets in the order of decoding, each with its place among the frames at 16 a second."""
+def _fits(video: Path, size: Size, keep_frames: int | None, fps: int) -> bool:
+    """Whether a video is a film whose parts are like segments of `size` and `fps`, and all of it is kept."""
+    facts = probe(video)
+    kept_whole = kept_frames(facts.frames, keep_frames) == facts.frames
+    if not kept_whole or facts.rotation or _header(video) != _segment_header(size, fps):
+        return False
+    return _places(video, fps) == list(range(finished_frames(facts.frames, fps // FPS)))
+
+
+def _packets(video: Path, fps: int) -> Iterator[tuple[Fraction, "Packet[VideoStream]"]]:
+    """Packets in the order of decoding, each with its place among the frames."""
     with opened(video) as (container, stream):
         for packet in container.demux(stream):
             if packet.size:
-                yield Fraction(-1) if packet.pts is None else packet.pts * packet.time_base * FPS, packet
+                yield Fraction(-1) if packet.pts is None else packet.pts * packet.time_base * fps, packet
 
 
-def _is_film(video: Path) -> bool:
-    """Whether there is one packet for every frame at 16 a second, from 0 on."""
-    places = sorted(place for place, _ in _packets(video))
-    return places == list(range(len(places)))
+def _places(video: Path, fps: int) -> list[Fraction]:
+    """The places of all packets, in order: 0, 1, 2 ... where there is one for every frame."""
+    return sorted(place for place, _ in _packets(video, fps))
 
 
-def _copy(part: Path, first: int, output: OutputContainer, stream: VideoStream) -> int:
+def _copy(part: Path, fps: int, first: int, output: OutputContainer, stream: VideoStream) -> int:
     """Add the packets of `part` as the frames from number `first` on. -> number of frames"""
-    if not _is_film(part):
-        raise ValueError(f"{part} has no regular {FPS} frames a second; see fitted()")
-    count = 0
-    for place, packet in _packets(part):
+    places = _places(part, fps)
+    if places != list(range(len(places))):
+        raise ValueError(f"{part} has no regular {fps} frames a second; see fitted()")
+    for count, (place, packet) in enumerate(_packets(part, fps)):
         packet.pts, packet.dts = first + int(place), first + count - B_FRAME_DELAY
-        packet.time_base, packet.duration, packet.stream = TICK, 1, stream
+        packet.time_base, packet.duration, packet.stream = Fraction(1, fps), 1, stream
         output.mux(packet)
-        count += 1
-    return count
+    return len(places)

@@ -12,7 +12,6 @@ class EngineSettings(StorageSettings):
     """What a worker needs to know about its machine."""
 
     models_dir: Path = Path("models")
-    lora_dir: Path = Path("loras")
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "fp8", "fp8-attention"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0  # of the CPU; 0 leaves the choice to torch

@@ -29,36 +29,37 @@ class StepLoras:
 class Recipe:
     """What one expert needs of a plan's LoRAs. Two plans with the same recipe can share its network."""
 
-    merged: tuple[tuple[str, float], ...] = ()  # name, strength; none of them 0
-    varying: tuple[tuple[str, tuple[float, ...]], ...] = ()  # name, one strength a step
+    merged: tuple[tuple[Lora, float], ...] = ()  # which file, strength; none of them 0
+    varying: tuple[tuple[Lora, tuple[float, ...]], ...] = ()  # which file, one strength a step
 
 
 def recipe_for(expert: Expert, loras: Sequence[Lora], sampling: Sampling) -> Recipe:
     """What `expert` needs of `loras`, in their order."""
     rows = strengths_by_step(" ".join(lora.strength for lora in loras), len(loras), sampling)
-    named = [(lora.name, row, strength_while(expert, row, sampling)) for lora, row in zip(loras, rows, strict=True)]
+    files = [Lora(name=lora.name, sha256=lora.sha256) for lora in loras]
+    told = [(file, row, strength_while(expert, row, sampling)) for file, row in zip(files, rows, strict=True)]
     return Recipe(
-        merged=tuple((name, strength) for name, _, strength in named if strength),
-        varying=tuple((name, row) for name, row, strength in named if strength is None),
+        merged=tuple((file, strength) for file, _, strength in told if strength),
+        varying=tuple((file, row) for file, row, strength in told if strength is None),
     )
 
 
-def apply_recipe(network: DiT, recipe: Recipe, read: Callable[[str], LoraWeights]) -> StepLoras | None:
+def apply_recipe(network: DiT, recipe: Recipe, read: Callable[[Lora], LoraWeights]) -> StepLoras | None:
     """Change a network that nobody else uses. Returns what must be told every step, if anything."""
-    merge(network, [(read(name), strength) for name, strength in recipe.merged])
+    merge(network, [(read(file), strength) for file, strength in recipe.merged])
     if not recipe.varying:
         return None
-    branches = Branches(network, [read(name) for name, _ in recipe.varying])
+    branches = Branches(network, [read(file) for file, _ in recipe.varying])
     return StepLoras(branches, tuple(row for _, row in recipe.varying))
 
 
-def lora_reader(network: DiT, find: Callable[[str], Path], ledgers: dict[str, str]) -> Callable[[str], LoraWeights]:
-    """Reads LoRAs by name for `network`, and notes in `ledgers` what became of their keys."""
+def lora_reader(network: DiT, find: Callable[[Lora], Path], ledgers: dict[str, str]) -> Callable[[Lora], LoraWeights]:
+    """Reads LoRAs for `network`, and notes in `ledgers` what became of their keys."""
     parameters = dict(network.named_parameters())
 
-    def read(name: str) -> LoraWeights:
-        lora = read_lora(find(name), parameters)
-        ledgers[name] = str(lora.ledger)
+    def read(file: Lora) -> LoraWeights:
+        lora = read_lora(find(file), parameters)
+        ledgers[file.name] = str(lora.ledger)
         return lora
 
     return read

@@ -126,6 +126,7 @@ class Worker:
             frames=rendering.frames,
             render_seconds=time.monotonic() - started,
             trained=models.trained,
+            measured=rendering.measured,
         )
 
     def _lay_out(self, job: Job, folder: Path) -> None:

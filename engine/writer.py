@@ -9,6 +9,7 @@ from engine.folder import Handover, WorkFolder
 from engine.segments import write_segment
 from storage.footage import Frames
 from storage.schema import Size
+from storage.timeline import FPS
 
 
 @dataclass
@@ -22,6 +23,7 @@ class WindowWriter:
     folder: WorkFolder
     size: Size
     on_written: Callable[[int], None]
+    fps: int = FPS
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "writer"), init=False)
     _begun: tuple[int, Future[None]] | None = field(default=None, init=False)
 
@@ -35,7 +37,10 @@ class WindowWriter:
             self._wait()
 
     def write(self, number: int, frames: Iterable[Frames], handover: Handover) -> None:
-        """Begin to write window `number`, once the one before is written. frames: chunks of [F, H, W, 3]"""
+        """Begin to write window `number`, once the one before is written. frames: chunks of [F, H, W, 3]
+
+        What is lazy in `frames` is done in the thread, too.
+        """
         self._wait()
         self._begun = number, self._thread.submit(self._write, number, frames, handover.on_host())
 
@@ -51,5 +56,5 @@ class WindowWriter:
             self.on_written(number)
 
     def _write(self, number: int, frames: Iterable[Frames], handover: Handover) -> None:
-        write_segment(frames, self.size, self.folder.segment(number))
+        write_segment(frames, self.size, self.folder.segment(number), self.fps)
         self.folder.finish(number, handover)

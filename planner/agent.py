@@ -67,7 +67,9 @@ class ModelReader:
 
 def settled(guess: Intent, request: Request, context: Context) -> bool:
     """Whether nothing is left to ask: the message is a command, or can only be one thing."""
-    return guess.kind not in _OPEN or request.clip is not None or (bool(request.images) and context.subject is None)
+    only_loras = request.loras is not None and guess.kind is IntentKind.REVISE and not guess.story
+    only_one = request.clip is not None or (bool(request.images) and context.subject is None)
+    return guess.kind not in _OPEN or only_loras or only_one
 
 
 def possible(context: Context) -> list[IntentKind]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import pairwise
 
-from storage.schema import UserError
+from storage.schema import Storyboard, UserError
 
 
 class Place(Enum):
@@ -245,3 +245,13 @@ def spread_pictures(pictures: int, windows: int) -> list[tuple[int, int]]:
     """
     shown = min(pictures, windows)
     return [(picture * windows // shown, picture + 1) for picture in range(shown)]
+
+
+def one_a_window(storyboard: Storyboard, pictures: Sequence[int], first: int = 0) -> Storyboard:
+    """The storyboard with one picture a window, from window `first` on, counted from 0; the last one holds on."""
+    anchored = dict(enumerate(pictures, start=first))
+    windows = [
+        window.model_copy(update={"anchor": anchored.get(number, window.anchor)})
+        for number, window in enumerate(storyboard.windows)
+    ]
+    return storyboard.model_copy(update={"windows": tuple(windows)})

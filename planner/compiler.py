@@ -12,7 +12,10 @@ from storage.schema import (
     Clip,
     ContinueTake,
     ContinueVideo,
+    Finish,
+    Guide,
     Image,
+    Lora,
     MediaId,
     Plan,
     Seed,
@@ -27,7 +30,9 @@ from storage.schema import (
     Window,
 )
 from storage.sizes import fit_area
-from storage.timeline import WINDOW_SECONDS
+from storage.timeline import WINDOW_SECONDS, window_seconds
+
+LAST_BEAT_SECONDS = 0.5  # what a beat gets that would have begun in a discarded end
 
 
 @dataclass(frozen=True)
@@ -42,22 +47,30 @@ class Facts:
     keep_frames: int | None = None  # of `clip`
     size: Size | None = None  # exactly this, instead of the preset's area in the picture's shape
     avoid: tuple[str, ...] = ()  # what must not be seen
+    guide: Guide | None = None  # a video that the film follows
     timing: Timing | None = None  # None: that of the film that is continued; of a new one, the preset's
+    loras: tuple[Lora, ...] | None = None  # of the library. None: those of the film that is continued, or none
+    discard_frames: int | None = None  # of the end of every window. None: as in the film that is continued, or none
 
 
 def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
     """The plan that films a storyboard. Same storyboard and facts, same plan."""
+    discarded = _discarded(facts)
+    storyboard = _shown(storyboard, discarded)
     anchors = _anchors(storyboard, facts.images)
     source = _source(storyboard, facts)
     model, loras, sampling = facts.preset.model, facts.preset.loras, facts.preset.sampling
     if facts.parent and facts.parent.plan.model != model:  # a tail latent is of use to its own model alone
         parent = facts.parent.plan
         model, loras, sampling = parent.model, parent.loras, parent.sampling
+    parents = facts.parent.plan.chosen_loras if facts.parent else ()
+    loras = _with_chosen(loras, parents if facts.loras is None else facts.loras)
+    triggers = triggers_of(loras)
     timing = facts.timing or (facts.parent.plan.timing if facts.parent else facts.preset.timing)
     windows = [
         Window(
-            prompt=compile_prompt(window),
-            beats=beat_spans(window),
+            prompt=compile_prompt(window, triggers),
+            beats=beat_spans(window, triggers),
             negative=negative_of(facts.avoid),
             seed=window_seed(facts.seed, source.head_windows + number),
             anchor=None if isinstance(source, StartImage) and anchor == source.image and number == 1 else anchor,
@@ -74,6 +87,10 @@ def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
         model=model,
         loras=loras,
         timing=timing,
+        finish=facts.parent.plan.finish if facts.parent else Finish(),  # a film has one size, and one look
+        color_correction=facts.parent.plan.color_correction if facts.parent else 0.0,
+        guide=facts.guide,
+        discard_frames=discarded,
     )
 
 
@@ -94,6 +111,7 @@ def reseed(plan: Plan, seed: Seed) -> Plan:
 def rewrite(plan: Plan, storyboard: Storyboard, images: tuple[Image, ...] = ()) -> Plan:
     """The same film from another storyboard: same source and seed. Windows behind the former ones get seeds of their
     own. With `images`, which the storyboard numbers, it says which picture belongs where; else pictures stay."""
+    storyboard = _shown(storyboard, plan.discard_frames)
     anchors: list[MediaId | None] = [window.anchor for window in plan.windows]
     anchors += [None] * (len(storyboard.windows) - len(anchors))
     source = plan.source
@@ -104,8 +122,8 @@ def rewrite(plan: Plan, storyboard: Storyboard, images: tuple[Image, ...] = ()) 
             anchors[0] = None
     windows = [
         Window(
-            prompt=compile_prompt(window),
-            beats=beat_spans(window),
+            prompt=compile_prompt(window, triggers_of(plan.loras)),
+            beats=beat_spans(window, triggers_of(plan.loras)),
             negative=plan.windows[0].negative,
             seed=window_seed(plan.seed, plan.first_window + index),
             anchor=anchors[index],
@@ -119,14 +137,25 @@ def retune(plan: Plan, preset: Preset, size: Size | None) -> Plan:
     """The same film in another way: sampler and LoRAs of a preset of the same model, and a size where it is free."""
     changes: dict[str, object] = {}
     if preset.model == plan.model:
-        changes = {"sampling": preset.sampling, "loras": preset.loras}
+        changes = {"sampling": preset.sampling, "loras": _with_chosen(preset.loras, plan.chosen_loras)}
     if size and isinstance(plan.source, StartImage):
         changes["size"] = size
     return plan.model_copy(update=changes)
 
 
-def compile_prompt(window: StoryboardWindow) -> str:
-    """What the network reads of a window: scene, beats in the window's own seconds, camera.
+def styled(plan: Plan, chosen: tuple[Lora, ...]) -> Plan:
+    """The same film with these LoRAs of the library, and with none that was chosen before."""
+    changed = plan.model_copy(update={"loras": _with_chosen(plan.loras, chosen)})
+    return rewrite(changed, plan.storyboard)
+
+
+def triggers_of(loras: tuple[Lora, ...]) -> tuple[str, ...]:
+    """The words of LoRAs that every prompt begins with, each once."""
+    return tuple(dict.fromkeys(trigger for lora in loras for trigger in lora.triggers))
+
+
+def compile_prompt(window: StoryboardWindow, triggers: tuple[str, ...] = ()) -> str:
+    """What the network reads of a window: words of its LoRAs, scene, beats in the window's own seconds, camera.
 
     >>> from storage.schema import Beat
     >>> compile_prompt(StoryboardWindow(scene="A dog.", beats=(Beat(seconds=3.25, action="it runs"),), camera="static"))
@@ -137,13 +166,12 @@ def compile_prompt(window: StoryboardWindow) -> str:
     if late:
         raise ValueError(f"a beat must lie within the window's {WINDOW_SECONDS} s, got {late[0]}")
     camera = f"Camera: {window.camera}" if window.camera else ""
-    return " ".join(_closed(part) for part in (window.scene.strip(), beats, camera) if part)
+    return " ".join(_closed(part) for part in (*_opening(window, triggers), beats, camera) if part)
 
 
-def beat_spans(window: StoryboardWindow) -> tuple[BeatSpan, ...]:
-    """Where compile_prompt(window) tells of each beat, brackets included."""
-    scene = window.scene.strip()
-    start, spans = len(_closed(scene)) + 1 if scene else 0, []
+def beat_spans(window: StoryboardWindow, triggers: tuple[str, ...] = ()) -> tuple[BeatSpan, ...]:
+    """Where compile_prompt(window, triggers) tells of each beat, brackets included."""
+    start, spans = sum(len(_closed(part)) + 1 for part in _opening(window, triggers)), []
     for beat in window.beats:
         stop = start + len(_timed(beat))
         spans.append(BeatSpan(start=start, stop=stop, seconds=beat.seconds))
@@ -161,6 +189,18 @@ def window_seed(seed: Seed, number: int) -> Seed:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def _opening(window: StoryboardWindow, triggers: tuple[str, ...]) -> list[str]:
+    """What a prompt says before its beats. Words of LoRAs that the storyboard says by itself are not said twice."""
+    said = " ".join([window.scene, *(beat.action for beat in window.beats), window.camera]).casefold()
+    lead = ", ".join(trigger for trigger in triggers if trigger.casefold() not in said)
+    return [part for part in (lead, window.scene.strip()) if part]
+
+
+def _with_chosen(loras: tuple[Lora, ...], chosen: tuple[Lora, ...]) -> tuple[Lora, ...]:
+    """A preset's LoRAs out of `loras`, and behind them those that were chosen from the library."""
+    return (*(lora for lora in loras if not lora.sha256), *chosen)
+
+
 def _timed(beat: Beat) -> str:
     return f"(at {_short(beat.seconds)} seconds: {beat.action})"
 
@@ -171,6 +211,31 @@ def _short(seconds: float) -> str:
 
 def _closed(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?", "。", "！", "？")) else sentence + "."
+
+
+def _discarded(facts: Facts) -> int:
+    """Frames that every window discards. A film keeps its own number: its seconds are counted by equal windows."""
+    if facts.parent is None:
+        return facts.discard_frames or 0
+    own = facts.parent.plan.discard_frames
+    if facts.discard_frames not in (None, own):
+        raise UserError(
+            f"The film that goes on discards {own} frames of each window, so what follows cannot discard "
+            f"{facts.discard_frames}: start a new film for that."
+        )
+    return own
+
+
+def _shown(storyboard: Storyboard, discarded: int) -> Storyboard:
+    """A storyboard whose beats begin where their windows are shown: not in an end that is discarded."""
+    end = window_seconds(discarded)
+
+    def moved(beat: Beat) -> Beat:
+        within = end < beat.seconds <= WINDOW_SECONDS
+        return beat.model_copy(update={"seconds": end - LAST_BEAT_SECONDS}) if within else beat
+
+    windows = tuple(w.model_copy(update={"beats": tuple(map(moved, w.beats))}) for w in storyboard.windows)
+    return storyboard.model_copy(update={"windows": windows})
 
 
 def _anchors(storyboard: Storyboard, images: tuple[Image, ...]) -> list[MediaId | None]:

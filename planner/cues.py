@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from planner.brief import Brief
 from planner.pacing import Timed, place_events
 from planner.story import read_story
-from storage.timeline import WINDOW_SECONDS
 
 FIRST_BEAT_SECONDS = 0.32  # of a later window: the first moment that is shown, 0.3125 s, in two digits
 
@@ -52,4 +51,4 @@ def cues(brief: Brief) -> tuple[Cue, ...]:
 def shown(window: int, seconds: float, brief: Brief) -> float:
     """Seconds of a window in two digits, where the window is shown."""
     first = FIRST_BEAT_SECONDS if brief.clock.first_shown(window) else 0.0
-    return min(max(round(seconds, 2), first), WINDOW_SECONDS)
+    return min(max(round(seconds, 2), first), brief.clock.last_shown)

@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planner.brief import Brief
+from planner.brief import Brief, Offer
 from planner.cues import FIRST_BEAT_SECONDS, Cue
 from planner.filled import Unreadable, a_text, an_object, field, joined, line, parsed, plain, plain_text, sentence
 from planner.language.model import JsonSchema
+from planner.words import stems
 from storage.schema import Beat, Storyboard, StoryboardWindow
-from storage.timeline import WINDOW_SECONDS
 
 MOST_BEATS = 4
 GRID_SECONDS = 0.25
 DETAILS, SHORTEST_DETAIL = 1200, 32  # characters of all texts of a dictated form, and of one at least
 OWN = 0  # number of an event that the model made up
+NO_LORA = "none"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Sketch:
     title: str
     windows: tuple[StoryboardWindow, ...]
     events: tuple[tuple[int, ...], ...]
+    lora: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ class Form:
     @property
     def free(self) -> JsonSchema:
         """The schema that asks for everything."""
-        return an_object({"title": a_text("title"), **{self._key(w): self._window(w) for w in self.span}})
+        windows = {self._key(window): self._window(window) for window in self.span}
+        lora = {"lora": {"enum": [NO_LORA, *(offer.name for offer in self.offers)]}} if self.offers else {}
+        return an_object({"title": a_text("title"), **lora, **windows})
 
     def read(self, answer: str) -> Sketch:
         """The windows of a filled free form. Beats are put in the order of their seconds."""
@@ -80,7 +84,19 @@ class Form:
             )
             events.append(tuple(event for _, event in beats))
         title = line(field(filled, "title", str), "title") or self.rules.title
-        return Sketch(title, tuple(windows), tuple(events))
+        return Sketch(title, tuple(windows), tuple(events), self._lora(filled) if self.offers else "")
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """The LoRAs that the answer may choose from: once a film, with its first windows."""
+        return self.brief.offers if self.span.start == 0 else ()
+
+    def _lora(self, filled: Mapping[str, Any]) -> str:
+        """The LoRA that was chosen, if the story speaks of what it is for: a model that is lost takes any."""
+        chosen = field(filled, "lora", str)
+        told = stems(self.brief.story)
+        fitting = (o.name for o in self.offers if told & stems(f"{o.name} {o.description}"))
+        return chosen if chosen in fitting else ""
 
     def _window(self, window: int) -> dict[str, Any]:
         events = [OWN, *(number for number, cue in self.expected.items() if cue.may_be_in(window))]
@@ -96,9 +112,8 @@ class Form:
     def seconds(self, window: int) -> list[float]:
         """Every second of a window at which a beat may begin: quarters, and what the person said."""
         first = FIRST_BEAT_SECONDS if self.brief.clock.first_shown(window) else 0.0
-        grid = [
-            step * GRID_SECONDS for step in range(int(WINDOW_SECONDS / GRID_SECONDS)) if step * GRID_SECONDS > first
-        ]
+        steps = range(int(self.brief.clock.last_shown / GRID_SECONDS))
+        grid = [step * GRID_SECONDS for step in steps if step * GRID_SECONDS > first]
         return sorted({first, *grid, *(cue.seconds for cue in self.cues if cue.window == window)})
 
     def _beat(self, beat: Any, window: int) -> tuple[Beat, int]:

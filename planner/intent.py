@@ -211,6 +211,8 @@ def understand(request: Request, context: Context) -> Intent:
     ):
         if pattern.fullmatch(text):
             return Intent(kind=kind, take=take, job=job_named(text))
+    if request.loras is not None and context.subject and (not text or _AGAIN.fullmatch(text)) and not request.images:
+        return Intent(kind=IntentKind.REVISE, take=take)  # nothing else is to change
     if not text and not request.images and not request.clip:
         return Intent(kind=IntentKind.HELP)
     if request.clip:

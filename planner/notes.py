@@ -5,9 +5,10 @@ from planner.pacing import times_count_from_new_part
 from planner.presets import Preset
 from planner.story import read_story
 from storage.schema import ContinueTake, Intent, Plan, Request, Sampling, StartImage
-from storage.timeline import FPS, NEW_FRAMES
+from storage.timeline import FPS
 
 CROWDED_BEATS = 4  # more than this many in a window cannot be told apart
+UNGUIDED = "This model was trained without a negative prompt: guidance and NAG change its films, not for the better."
 
 
 def length_note(plan: Plan) -> str:
@@ -26,7 +27,7 @@ def notes_on(plan: Plan, brief: Brief, intent: Intent, request: Request, preset:
     """Sentences about a new plan, the length first."""
     notes = [length_note(plan)]
     clock = brief.clock
-    if intent.seconds and not brief.former and clock.end - brief.head_seconds > intent.seconds + NEW_FRAMES / FPS:
+    if intent.seconds and not brief.former and clock.end - brief.head_seconds > intent.seconds + clock.stride:
         notes.append(f"Longer than the {intent.seconds:g} s asked for: a time or a picture of the story needs it.")
     if not brief.former and times_count_from_new_part(read_story(brief.story, brief.pictures), brief.head_seconds):
         notes.append("Times count from the start of the new part.")
@@ -41,6 +42,11 @@ def notes_on(plan: Plan, brief: Brief, intent: Intent, request: Request, preset:
         notes.append(f"The size stays {plan.size}, as in the film that goes on.")
     if intent.avoid:
         notes.append(_avoided(intent.avoid, plan.sampling))
+    if plan.model == "demo" and (plan.sampling.nag or any(phase.guidance > 1 for phase in plan.sampling.phases)):
+        notes.append(UNGUIDED)
+    if plan.chosen_loras:
+        told = ", ".join(f"{lora.name} ({lora.strength})" for lora in plan.chosen_loras)
+        notes.append(f"LoRA{'s' if len(plan.chosen_loras) > 1 else ''} of the library: {told}.")
     if plan.model != preset.model:
         notes.append(f"Filmed with the model {plan.model}, as the film before.")
     return notes

@@ -25,14 +25,14 @@ class Timed:
     event: Event
 
 
-def count_windows(story: Story, seconds: float | None, head_seconds: float, pictures: int) -> int:
-    """How many new windows a story needs.
+def count_windows(story: Story, seconds: float | None, head_seconds: float, pictures: int, discarded: int = 0) -> int:
+    """How many new windows a story needs, each of which discards so many frames of its end.
 
     A said length counts, unless an event is said to happen after it. Without one there are at most two beats a
     window, unless the story says all its times, and the last of those gets time to be seen. Pictures that the story
     places get a window each in any case; pictures that it does not mention extend a film of no said length.
     """
-    clock = Clock(1, head_seconds)
+    clock = Clock(1, head_seconds, discarded)
     mentioned = [mention for event in story.events for mention in event.mentions]
     by_pictures = len({mention.picture for mention in mentioned})
     if mentioned and not clock.continues and not _starts_with_picture(story):
@@ -44,7 +44,7 @@ def count_windows(story: Story, seconds: float | None, head_seconds: float, pict
         acts = [event for event in story.events if event.action]
         beats = len(acts) if any(event.mark is None for event in acts) else 0
         return max(1, math.ceil(beats / BEATS_PER_WINDOW), by_times, by_pictures if mentioned else pictures)
-    by_length = continuation_windows_for(seconds) if clock.continues else windows_for(seconds)
+    by_length = (continuation_windows_for if clock.continues else windows_for)(seconds, discarded)
     late = latest > head_seconds + seconds
     return max(by_length, clock.at(latest + SHORTEST_SECONDS)[0] + 1 if late else 1, by_pictures)
 

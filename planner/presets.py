@@ -97,7 +97,31 @@ LIGHTNING_3PHASE = Preset(
     loras=(*SVI_PRO, Lora(name="lightning-high", strength="0;1;0"), Lora(name="lightning-low", strength="0;0;1")),
 )
 
-PRESETS = {preset.name: preset for preset in (DEMO, DEMO_FAST, QUALITY, LIGHTNING_4, LIGHTNING_3PHASE)}
+# Wan2GP's two-phase profile of October 2025: a high-noise LoRA that was distilled anew, at full strength, and the old
+# one for the other expert. The levels are Lightning's own; the profile's grid begins at 0.999 instead of 1.
+LIGHTNING_2025 = Preset(
+    name="lightning-2025",
+    model="svi2pro",
+    budget=QUALITY.budget,
+    sampling=LIGHTNING_4.sampling,
+    loras=(*SVI_PRO, Lora(name="lightning-2025-high", strength="1;0"), Lora(name="lightning-low", strength="0;1")),
+)
+
+# Wan2GP's Enhanced Lightning v2: experts that were distilled themselves, so that SVI's are their only LoRAs.
+ENHANCED = Preset(
+    name="enhanced",
+    model="svi2pro-enhanced",
+    budget=QUALITY.budget,
+    sampling=Sampling(
+        solver=Solver.UNIPC,
+        sigmas=unipc_sigmas(8, shift=5),
+        phases=(Phase(expert=Expert.HIGH_NOISE, above=0.9), Phase(expert=Expert.LOW_NOISE, above=0.0)),
+    ),
+    loras=SVI_PRO,
+)
+
+_ALL = DEMO, DEMO_FAST, QUALITY, LIGHTNING_4, LIGHTNING_3PHASE, LIGHTNING_2025, ENHANCED
+PRESETS = {preset.name: preset for preset in _ALL}
 
 
 def find_preset(name: str) -> Preset:

@@ -7,7 +7,7 @@ from functools import cache
 
 from planner.brief import Brief, Look
 from planner.filled import LONGEST
-from planner.form import MOST_BEATS, Form
+from planner.form import MOST_BEATS, NO_LORA, Form
 from planner.language.model import Message, Question
 from prompts import Example, example, guide
 from storage.schema import StoryboardWindow
@@ -98,7 +98,8 @@ def dictated_question(form: Form) -> Question:
 def storyboard_task(form: Form, before: Sequence[StoryboardWindow] = ()) -> str:
     """The facts that a storyboard must fit, then the story."""
     english = "Write English; words that are spoken stay in their language."
-    lines = ["Write the storyboard of a film.", *_facts(form.brief), *_windows_of(form, with_board=False), english]
+    lines = ["Write the storyboard of a film.", *_facts(form.brief), *_offers_of(form)]
+    lines += [*_windows_of(form, with_board=False), english]
     if before:
         last = before[-1]
         action = last.beats[-1].action if last.beats else ""
@@ -118,6 +119,9 @@ def _facts(brief: Brief) -> list[str]:
     clock = brief.clock
     lines = [f"It has {brief.windows} windows and ends at {clock.end:.2f} s."]
     lines += [f"The preset that films it is `{brief.preset}`."] if brief.preset else []
+    if brief.triggers:
+        words = disarmed(", ".join(brief.triggers))
+        lines.append(f"Every prompt begins with words that you need not write: {words}.")
     if brief.first_window > 1:
         lines += [
             f"It continues a film of {brief.head_seconds:.2f} s. That film ended like this: {quoted(brief.scene)}",
@@ -131,6 +135,14 @@ def _facts(brief: Brief) -> list[str]:
     elif brief.pictures:
         lines.append(f"The person gave {brief.pictures} picture(s).")
     return lines
+
+
+def _offers_of(form: Form) -> Iterable[str]:
+    """The library's LoRAs, for a story that wants the look of one."""
+    if form.offers:
+        yield f"`lora` is a look that was trained. Take one only if the story asks for that look, else `{NO_LORA}`:"
+        for offer in form.offers:
+            yield f"  {disarmed(offer.name)}: {disarmed(offer.description)}"
 
 
 def described(look: Look) -> str:

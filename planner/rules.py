@@ -20,7 +20,6 @@ from planner.story import Event, Story, read_story
 from planner.substitution import NOTHING_SAID, SO_FAR
 from planner.words import DETERMINERS, SUBJECTS, sentence_of
 from storage.schema import Beat, Storyboard, StoryboardWindow
-from storage.timeline import WINDOW_SECONDS
 
 CREDIT = "Planned by rules, without a language model."
 GOES_ON = "it goes on: "
@@ -160,7 +159,7 @@ def _cameras(story: Story, timed: list[Timed], brief: Brief) -> list[str]:
             second = shown(window, seconds, brief)
             late = f"{item.event.camera} at {second:g} seconds" if second > FIRST_BEAT_SECONDS else item.event.camera
             moves[window].append(late)
-            if WINDOW_SECONDS - second < _CAMERA_ROOM and window + 1 < brief.windows:
+            if brief.clock.last_shown - second < _CAMERA_ROOM and window + 1 < brief.windows:
                 moves[window + 1].append(item.event.camera)
     return [", then ".join(dict.fromkeys([", ".join(dict.fromkeys(always)), *own] if always else own)) for own in moves]
 

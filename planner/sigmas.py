@@ -10,7 +10,7 @@ import struct
 Sigmas = tuple[float, ...]
 
 CAUSVID_LEVELS = (1.0, 0.934, 0.862, 0.756, 0.603, 0.410, 0.250, 0.140, 0.074)
-_LCM_STEPS = 8  # Wan2GP never takes more
+LCM_STEPS = 8  # Wan2GP never takes more
 _LCM_FLOOR = 0.003 / 1.002
 
 
@@ -50,7 +50,7 @@ def causvid_sigmas(steps: int) -> Sigmas:
 
 def lcm_sigmas(steps: int, shift: float) -> Sigmas:
     """Wan2GP's "lcm": at most eight steps. NOTE: it ends above 0, so the video keeps that little noise."""
-    line = [_LCM_FLOOR + (1 - _LCM_FLOOR) * (1 - x) for x in _line(0.0, 1.0, min(steps, _LCM_STEPS) + 1)]
+    line = [_LCM_FLOOR + (1 - _LCM_FLOOR) * (1 - x) for x in _line(0.0, 1.0, min(steps, LCM_STEPS) + 1)]
     return tuple(shifted(sigma, shift) for sigma in line)
 
 

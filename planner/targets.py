@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from planner.brief import Brief
 from planner.times import Sense, find_marks
 from storage.schema import Storyboard
-from storage.timeline import WINDOW_SECONDS, window_at
+from storage.timeline import window_at
 
 _NUMBERS = {
     "first": 1, "1st": 1, "one": 1, "ersten": 1, "première": 1, "premier": 1, "primera": 1,
@@ -61,9 +61,9 @@ def find_target(wish: str, former: Storyboard, brief: Brief) -> Target:
         return Target(windows, _less(wish, match.start(), match.end()), narrow=True, last=window == count)
     mark = next((mark for mark in find_marks(wish) if mark.sense is Sense.AT), None)
     if mark:
-        number, seconds = window_at(mark.value)
+        number, seconds = window_at(mark.value, brief.discard_frames)
         window = number - brief.first_window
-        if 0 <= window < count and seconds <= WINDOW_SECONDS:
+        if 0 <= window < count and seconds <= brief.clock.last_shown:
             return Target((window,), _less(wish, mark.start, mark.stop), narrow=True, seconds=round(max(seconds, 0), 2))
     if match := _ENDING.search(wish):
         return Target((count - 1,), _less(wish, match.start(), match.end()), narrow=True, last=True)

@@ -5,18 +5,21 @@ Only a clause of its own is a setting; "he runs faster" is a story. What was set
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from planner.numbers import LIVELY, NUMBERS
+from planner.parameters import written
 from planner.presets import Preset, find_preset
-from storage.schema import Seed, Size, Storyboard, Wishes
+from storage.schema import Seed, Size, Storyboard, Tuning, Wishes
 from storage.sizes import LONGEST_ASPECT, fit_area
 
 ASPECTS = {"portrait": (9, 16), "landscape": (16, 9), "square": (1, 1)}
 AREAS = {480: Size(width=832, height=480), 720: Size(width=1280, height=720)}  # that Wan2.2 was trained for
-FASTEST = {"demo": "demo-fast", "svi2pro": "lightning"}  # by model
-BEST = {"demo": "demo", "svi2pro": "quality"}
+FASTEST = {"demo": "demo-fast", "svi2pro": "lightning", "svi2pro-enhanced": "enhanced"}  # by model
+BEST = {"demo": "demo", "svi2pro": "quality", "svi2pro-enhanced": "enhanced"}
 MOVING = {"lightning": "lightning-3phase"}  # the same speed with more motion: its first steps have real guidance
 SHORTEST_SIDE = 64  # pixels
+AS_IT_IS = Tuning()
 MANNERS = {
     "steady": "The camera is steady and moves smoothly.",
     "more": "Large, strong, energetic movement.",
@@ -97,10 +100,12 @@ _PATTERNS: tuple[tuple[str, Callable[[re.Match[str]], dict[str, object]]], ...] 
     ),
     (r"(?:with |use )?seed(?: number)?(?: ?[:=]| is| to)? ?(?P<seed>\d{1,18})", lambda m: {"seed": int(m["seed"])}),
 )
-_SETTINGS = [(re.compile(rf"{_LEAD}(?:{words}){_TAIL}", re.IGNORECASE), meaning) for words, meaning in _PATTERNS]
+_SETTINGS = [
+    (re.compile(rf"{_LEAD}(?:{words}){_TAIL}", re.IGNORECASE), meaning) for words, meaning in (*_PATTERNS, *NUMBERS)
+]
 # "at 1280x720 with seed 42, ..." and "480p, quick preview is enough - the ship ..."
 _APART = re.compile(r"(\d{2,4} ?[x×] ?\d{2,4}|\d{3,4}p)(?= (?:with|and) seed)|(?<= enough)( -)(?= )", re.IGNORECASE)
-_CLAUSE = re.compile(r"[^,.;:!?\n()]+(?::\d[^,.;:!?\n()]*)?")
+_CLAUSE = re.compile(r"(?:[^,.;:!?\n()]|(?<=\d)\.(?=\d))+(?::\d[^,.;:!?\n()]*)?")
 
 
 def _lines(words: str) -> int:
@@ -151,27 +156,35 @@ def wishes_of(clause: str) -> Wishes | None:
 
 @dataclass(frozen=True)
 class Filming:
-    """How a film is to be filmed. Without a size the picture gives its shape; the notes are for the person."""
+    """How a film is to be filmed. Without a size the preset gives the area and the picture the shape.
+
+    The notes are for the person.
+    """
 
     preset: Preset
     size: Size | None = None
     seed: Seed | None = None
     notes: tuple[str, ...] = ()
+    tuning: Tuning = AS_IT_IS
 
 
-def grant(wishes: Wishes, preset: Preset, size: Size | None, seed: Seed | None) -> Filming:
-    """Wishes within the limits of a preset's model. An option (`size`, `seed`) comes before words."""
+def grant(wishes: Wishes, preset: Preset, size: Size | None, seed: Seed | None, tuning: Tuning = AS_IT_IS) -> Filming:
+    """Wishes within the limits of a preset's model. An option (`size`, `seed`, `tuning`) comes before words."""
     notes: list[str] = []
     chosen = _preset(wishes, preset, notes)
     if size is None:
+        chosen = replace(chosen, budget=_granted_budget(wishes, chosen, notes))
         size = _granted_size(wishes, chosen, notes)
     seed = wishes.seed if seed is None else seed
     manner = [
         *(["a steady camera"] if wishes.steady else []),
         *([f"{wishes.motion} movement"] if wishes.motion else []),
     ]
+    asked = tuning.over(wishes.tuning)
+    asked = asked.over(LIVELY) if wishes.motion == "more" else asked
+    manner += [written(asked)] if asked else []
     said = [*notes, *manner, *([f"seed {wishes.seed}"] if wishes.seed is not None and seed == wishes.seed else [])]
-    return Filming(chosen, size, seed, (f"Set: {', '.join(said)}.",) if said else ())
+    return Filming(chosen, size, seed, (f"Set: {', '.join(said)}.",) if said else (), asked)
 
 
 def _preset(wishes: Wishes, preset: Preset, notes: list[str]) -> Preset:
@@ -186,22 +199,26 @@ def _preset(wishes: Wishes, preset: Preset, notes: list[str]) -> Preset:
     return chosen
 
 
+def _granted_budget(wishes: Wishes, preset: Preset, notes: list[str]) -> Size:
+    """The area that is filmed: the preset's, or that of the lines that were asked for."""
+    if wishes.size or not wishes.lines:
+        return preset.budget
+    if preset.model == "demo":
+        notes.append(f"{preset.budget} as ever, since the demonstration model knows no other size")
+        return preset.budget
+    lines = max((known for known in AREAS if known <= wishes.lines), default=min(AREAS))
+    less = f", the most that the model films, instead of {wishes.lines}p" if lines < wishes.lines else ""
+    notes.append(f"{lines}p{less}")
+    return AREAS[lines]
+
+
 def _granted_size(wishes: Wishes, preset: Preset, notes: list[str]) -> Size | None:
-    """The size that the wishes come to; None leaves it to the picture."""
-    budget = preset.budget
+    """The size that the wishes come to; None leaves the shape to the picture."""
     if wishes.size:
-        return _fitted(wishes.size, budget if preset.model == "demo" else AREAS[max(AREAS)], notes)
-    if wishes.lines:
-        if preset.model == "demo":
-            notes.append(f"{budget} as ever, since the demonstration model knows no other size")
-        else:
-            lines = max((known for known in AREAS if known <= wishes.lines), default=min(AREAS))
-            budget = AREAS[lines]
-            less = f", the most that the model films, instead of {wishes.lines}p" if lines < wishes.lines else ""
-            notes.append(f"{lines}p{less}")
+        return _fitted(wishes.size, preset.budget if preset.model == "demo" else AREAS[max(AREAS)], notes)
     if wishes.shape is None:
-        return None if budget == preset.budget else budget
-    size = fit_area(*ASPECTS[wishes.shape], budget)
+        return None
+    size = fit_area(*ASPECTS[wishes.shape], preset.budget)
     notes.append(f"{wishes.shape}, {size}")
     return size
 

@@ -48,7 +48,8 @@ class ModelDirector:
             async with asyncio.timeout(self.seconds):
                 if brief.former:
                     return await self._revise(brief, brief.former, on_planning)
-                title, told, freely = "", cues(brief), self.boards.worth_asking()
+                told, freely = cues(brief), self.boards.worth_asking()
+                title = lora = ""
                 windows: Windows = ()
                 starts = range(0, brief.windows, PART_WINDOWS)
                 for start in starts:
@@ -57,20 +58,18 @@ class ModelDirector:
                     seconds = FREE_SHARE * self.seconds / len(starts) if freely else 0.0
                     written = await self._freely(form, windows, seconds, on_planning)
                     freely = written is not None  # a model that is lost, or slow, is asked for less from there on
-                    heading, more = written or await self._dictated(form, on_planning)
-                    title, windows = title or heading, (*windows, *more)
+                    sketch = written or await self._dictated(form, on_planning)
+                    title, lora, windows = title or sketch.title, lora or sketch.lora, (*windows, *sketch.windows)
                 self.boards.note(useful=freely)
-                return Told(Storyboard(title=title, windows=windows), f"Planned by {self.model.name}.")
+                return Told(Storyboard(title=title, windows=windows), f"Planned by {self.model.name}.", lora=lora)
         except TimeoutError:
             reason = f"the language model {self.model.name} took longer than {self.seconds:g} s"
         except (ModelFailed, Unreadable) as error:
             reason = str(error)
         return Told(rules, f"Planned by rules: {reason}.", failed=reason)
 
-    async def _freely(
-        self, form: Form, before: Windows, seconds: float, on_planning: OnPlanning
-    ) -> tuple[str, Windows] | None:
-        """Title and windows as the model tells them, mended once; None if that is not the story, or takes too long."""
+    async def _freely(self, form: Form, before: Windows, seconds: float, on_planning: OnPlanning) -> Sketch | None:
+        """The windows as the model tells them, mended once; None if that is not the story, or takes too long."""
         if not seconds:
             return None
         with contextlib.suppress(TimeoutError):
@@ -81,12 +80,14 @@ class ModelDirector:
                     mend = storyboard_question(form, before, found, answer)
                     found, sketch = judge(await self._ask(mend, on_planning, "mending the plan"), form)
                 if sketch and not found:
-                    return sketch.title, sketch.windows
+                    return sketch
         return None
 
-    async def _dictated(self, form: Form, on_planning: OnPlanning) -> tuple[str, Windows]:
-        """Title and windows of the rules, with what the model adds."""
-        return form.read_dictated(await self._ask(dictated_question(form), on_planning, "planning in small steps"))
+    async def _dictated(self, form: Form, on_planning: OnPlanning) -> Sketch:
+        """The rules' windows, with what the model adds."""
+        answer = await self._ask(dictated_question(form), on_planning, "planning in small steps")
+        title, windows = form.read_dictated(answer)
+        return Sketch(title, windows, events=())
 
     async def _revise(self, brief: Brief, former: Storyboard, on_planning: OnPlanning) -> Told:
         """The former storyboard with edits."""

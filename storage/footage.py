@@ -143,6 +143,15 @@ def read_tail(path: Path, frames: int = 9, keep_frames: int | None = None, size:
     return np.stack(shown)
 
 
+def read_part(path: Path, begin: int, frames: int, size: Size) -> Frames:
+    """At most `frames` film frames from number `begin`, from 0, at `size`: [F, H, W, 3]. F is 0 behind the end."""
+    clock = _clock(path)
+    count = min(frames, clock.frames - begin)
+    if count < 1:
+        return np.empty((0, size.height, size.width, 3), np.uint8)
+    return np.stack([_upright(frame, size) for frame in islice(_film_frames(path, clock, begin), count)])
+
+
 def poster(video: Path, out: Path) -> None:
     """Save the first frame as a picture, of the kind that `out`'s suffix says."""
     Image.fromarray(next(read_frames(video))).save(out)

@@ -51,6 +51,15 @@ def load_picture(path: Path, most_pixels: int = MOST_PIXELS) -> Image.Image:
     return _as_rgb(upright)
 
 
+def is_picture(path: Path) -> bool:
+    """Whether `path` begins as a picture that `load_picture` knows, rather than as a video, say."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except (*DAMAGE, Image.DecompressionBombError):
+        return False
+
+
 def cover(picture: Image.Image, size: Size) -> Image.Image:
     """`picture` at exactly `size`, with LANCZOS. Nothing is stretched: what the aspect leaves over is cut off.
 

@@ -19,6 +19,7 @@ class StorageSettings(BaseSettings):
 
     data_dir: Path = Path("data")
     log: LogForm = "text"
+    lora_dir: Path = Path("loras")  # a face lists the library, the engine reads it
 
     @property
     def database(self) -> Path:

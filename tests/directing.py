@@ -10,7 +10,7 @@ from planner.intent import Context, as_told
 from planner.presets import QUALITY, Preset
 from planner.wishes import Filming
 from storage.schema import Clip, ContinueTake, Draft, Errand, Film, Image, IntentKind, Plan, Request, Seed, Take
-from storage.timeline import NEW_FRAMES, film_frames
+from storage.timeline import DROPPED_FRAMES, film_frames
 
 CLIP = Clip(media="c" * 64, name="walk.mp4", width=720, height=1280, seconds=7.0)
 
@@ -26,8 +26,9 @@ def request(text: str, pictures: int = 0, **more: object) -> Request:
 
 def take_of(plan: Plan, number: int = 1) -> Take:
     """The take that a plan leaves."""
-    windows, source = len(plan.windows), plan.source
-    frames = source.head_frames + NEW_FRAMES * windows if isinstance(source, ContinueTake) else film_frames(windows)
+    frames = film_frames(len(plan.windows), plan.discard_frames)
+    if isinstance(plan.source, ContinueTake):
+        frames += plan.source.head_frames - DROPPED_FRAMES
     film = Film(video="a" * 64, tail="b" * 64, frames=frames, render_seconds=1.0)
     errand = Errand(channel="c", requester="r")
     return Take(id=number, job=number, plan=plan, film=film, errand=errand, created=datetime(2026, 1, 1, tzinfo=UTC))

@@ -7,18 +7,22 @@ from typing import Any
 import discord
 import pytest
 from card_states import film_window, states
+from directing import picture
 from discord_world import World, texts_of, world
 from hypothesis import given
 from hypothesis import strategies as st
 from simcord.preview._markdown import markdown_tokens
 
 from bot.discord.card_view import alt_text, buttons_of, card_view
-from bot.discord.faces import CardFace, Phase, WindowFace
+from bot.discord.editor import beats_of
+from bot.discord.faces import CardFace, Phase, WindowFace, windows_of
 from bot.discord.plan_lines import plan_lines
 from bot.discord.safe import one_line, plain
 from bot.discord.take_view import take_alt, take_text
 from bot.discord.texts import LANGUAGES
-from storage.schema import Policy, Progress, Stage
+from planner.compiler import Facts, compile_plan
+from planner.presets import QUALITY
+from storage.schema import Beat, Policy, Progress, Stage, Storyboard, StoryboardWindow, UserError
 
 HOSTILE = "@everyone **bold** <@123456789012345678> <@&123456789012345678> [x](http://a.b) # y ~~z~~ ||s|| `c` <t:1:R> "
 STATES = {
@@ -127,6 +131,19 @@ def test_a_short_film_is_shown_whole_with_its_beats_in_seconds_of_the_film() -> 
     lines = plan_lines(replace(face(Phase.DRAFT, 3, "turns"), job=None), 1500)
     assert len(lines) == 3
     assert "**6.8 s** turns 2" in lines[1].replace("6.75", "6.8")
+
+
+def test_a_card_and_its_editor_count_seconds_of_a_film_whose_windows_discard_their_ends() -> None:
+    beats = tuple(Beat(seconds=second, action="it runs") for second in (1.0, 3.0))
+    told = Storyboard(title="", windows=(StoryboardWindow(scene="A dog.", beats=beats),) * 2)
+    plan = compile_plan(told, Facts(QUALITY, 1, (picture(1),), discard_frames=8))
+    first, second = windows_of(plan)
+    assert (first.begins, first.ends) == (0, 73 / 16)
+    assert (second.begins, second.ends) == (73 / 16, (73 + 68) / 16)
+    assert [seconds for seconds, _ in second.beats] == [5.25, 7.25]
+    assert beats_of("5.25 it runs\n7.25 it runs", plan, 1, "en-US") == beats
+    with pytest.raises(UserError, match="8\\.81"):
+        beats_of("9 it runs", plan, 1, "en-US")
 
 
 @pytest.mark.parametrize("locale", LANGUAGES)

@@ -102,6 +102,19 @@ def test_official_layout(tmp_path):
     assert load_dit(found.path(Part.HIGH_NOISE)).config == SIZES
 
 
+def test_experts_that_were_distilled_are_taken_where_those_are_meant(tmp_path):
+    """Enhanced Lightning is experts of its own, which lie beside the others."""
+    for noise in ("high", "low"):
+        put(tmp_path / f"wan2.2_i2v_{noise}_noise_14B_fp16.safetensors", DIT)
+        put(tmp_path / f"wan22EnhancedLightning_v2I2VFP8{noise.upper()}.safetensors", DIT)
+    assert "Enhanced" not in " ".join(paths(tmp_path).values())
+    enhanced = find_models(tmp_path, distilled_experts=True)
+    assert enhanced.path(Part.HIGH_NOISE).name == "wan22EnhancedLightning_v2I2VFP8HIGH.safetensors"
+    assert enhanced.path(Part.LOW_NOISE).name == "wan22EnhancedLightning_v2I2VFP8LOW.safetensors"
+    enhanced.path(Part.LOW_NOISE).unlink()
+    assert Part.LOW_NOISE in find_models(tmp_path, distilled_experts=True).missing
+
+
 def test_diffusers_layout(tmp_path):
     shards(tmp_path / "transformer", dit_to_diffusers(DIT), "diffusion_pytorch_model")
     put(tmp_path / "transformer_2/diffusion_pytorch_model.safetensors", dit_to_diffusers(DIT))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,14 +13,18 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from filming import draw, film_plan, window
 from PIL import Image
+from safetensors.torch import save_file
 
+from bot.cli import display, main
 from storage.database import Database
 from storage.footage import read_frames
 from storage.jobs import Jobs
+from storage.loras import LoraLibrary
 from storage.media import Media
-from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage
+from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage, Tuning
 from storage.takes import Takes
 from storage.workers import Workers
 
@@ -106,6 +111,17 @@ def test_a_photo_and_a_sentence_become_a_video_that_is_continued_and_filmed_agai
 
     shown = json.loads(longtake("show", str(film["video"]), "--json").stdout)
     third = shown["plan"]["windows"][2]
+    take = Takes(database).get(int(str(film["take"])))
+    told = made(longtake("show", str(take.id), "--json"))
+    assert told["plan"] == shown["plan"]
+    assert told["measured"] == [row.model_dump(mode="json") for row in take.film.measured]
+    assert [row.window for row in take.film.measured] == [1, 2, 3]
+    table = longtake("show", str(take.id)).stdout
+    for row in take.film.measured[1:]:
+        assert row.seam is not None
+        assert [f"{row.seam.psnr:.1f}", "dB", f"{row.seam.colour:.2f}", f"{row.drift:.2f}"] in [
+            line.split()[1:] for line in table.splitlines()
+        ]
     head = made(longtake("make", "a dog runs along the beach", "--image", "photo.png", "--seconds", "9.5", *SMALL,
                          "--seed", "3", "--json", "--channel", "b"))  # fmt: skip
     assert head["frames"] == 157
@@ -121,6 +137,20 @@ def test_a_photo_and_a_sentence_become_a_video_that_is_continued_and_filmed_agai
     assert not np.array_equal(once, twice)
     assert "again, of" in longtake("history").stdout
     assert "Nothing is queued" in longtake("queue").stdout
+    wait_for(lambda: not Workers(database).alive())
+
+
+def test_several_films_are_asked_for_at_once_with_numbers_by_name(longtake: Run, home: Path, database: Database):
+    """A picture and one line of two make a film, filmed twice: the first time with the seed that was given."""
+    asked = ["make", "a dog runs\n# the sun sets", "--image", "photo.png", "--seconds", "5", *SMALL, "--seed", "3"]
+    several = ["--pairs", "all", "--repeat", "2", "--set", "steps=1 motion_amplitude=1.2", "--set", "solver=dpm++"]
+    films = made(longtake(*asked, *several, "--out", "film.mp4", "--json"))["films"]
+    assert [film["video"] for film in films] == ["film-1.mp4", "film-2.mp4"]
+    assert [film["seed"] == 3 for film in films] == [True, False]
+    assert len({(home / film["video"]).read_bytes() for film in films}) == 2
+    sampling = json.loads(longtake("show", "film-2.mp4", "--json").stdout)["plan"]["sampling"]
+    assert (sampling["sigmas"], sampling["solver"]) == ([1.0, 0.0], "dpm++")
+    assert "motion_amplitude=1.2" in longtake("show", "film-2.mp4").stdout
     wait_for(lambda: not Workers(database).alive())
 
 
@@ -279,6 +309,32 @@ def test_a_plan_as_json_counts_in_window_seconds(longtake: Run):
     assert "(at 3.25 seconds: he waves)" in windows[1]["prompt"]
 
 
+def test_the_lora_library_is_listed_with_what_each_fits_and_chosen_from(
+    longtake: Run, home: Path, capsys: pytest.CaptureFixture[str]
+):
+    library = home / "loras"  # where the settings look by themselves
+    library.mkdir()
+    assert "is empty: put NAME.safetensors there" in longtake("loras").stdout
+    save_file({"nothing.lora_A.weight": torch.zeros(1)}, library / "foreign.safetensors")
+    (library / "noir.safetensors").write_text("no tensors")
+    (library / "noir.json").write_text('{"title": "Film Noir", "triggers": ["noir style"], "strength": "0.8"}')
+    listed = made(longtake("loras", "--json"))["loras"]
+    foreign, noir = listed
+    assert (foreign["name"], foreign["fits"]) == ("foreign", [])
+    assert "has 1 keys that this model does not know: nothing.lora_A.weight" in foreign["keys"]
+    assert (noir["title"], noir["triggers"], noir["fits"]) == ("Film Noir", ["noir style"], [])
+    assert "noir.safetensors is not a checkpoint" in noir["keys"]
+    entries = LoraLibrary(library).entries()
+    display.loras(LoraLibrary(library), entries, {lora["name"]: lora for lora in listed})
+    assert re.search(r"^noir +Film Noir +NO MODEL +both +0\.8 +noir style", capsys.readouterr().out, re.MULTILINE)
+    (window,) = made(longtake("plan", "a dog runs", "--lora", "film noir:0.5", "--json"))["windows"]
+    assert window["prompt"].startswith("noir style. ")
+    (library / "noir.json").write_text('{"weight": 1}')
+    run = longtake("plan", "a dog runs", "--lora", "noir")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "noir.json in the LoRA library is wrong: weight: " in run.stderr
+
+
 WRONG = {
     "no such file": ["make", "x", "--image", "nowhere.png"],
     "not a picture": ["make", "x", "--image", "words.png"],
@@ -298,6 +354,19 @@ WRONG = {
     "a seed below zero": ["make", "x", "--image", "photo.png", "--seed", "-1"],
     "a picture that is not there": ["make", "end on picture 3", "--image", "photo.png"],
     "an unknown preset": ["make", "x", "--image", "photo.png", "--preset", "fast"],
+    "an unknown parameter": ["make", "x", "--image", "photo.png", "--set", "motion=2"],
+    "a parameter of another model": ["talk", "--set", "tea_cache=1", "hello"],
+    "a parameter that does nothing": ["plan", "x", "--set", "nag_tau=3"],
+    "pairs that do not match": [
+        "make",
+        "x\ny",
+        "--image",
+        "photo.png",
+        *["--image", "photo.png"] * 2,
+        "--pairs",
+        "matched",
+    ],
+    "too many films": ["make", "x", "--image", "photo.png", "--repeat", "26"],
     "nothing to continue": ["continue", "x"],
     "an unknown take": ["continue", "x", "--take", "12"],
     "an unknown take again": ["again", "--take", "12"],
@@ -311,6 +380,8 @@ WRONG = {
     "a video to where nothing can be": ["make", "x", "--image", "photo.png", "--out", "photo.png/x.mp4"],
     "a sliver": ["make", "x", "--image", "photo.png", "--size", "64x1920"],
     "a video without a plan": ["show", "photo.png"],
+    "no such take": ["show", "7"],
+    "no such video": ["show", "7.mp4"],
     "no such command": ["fly"],
 }
 
@@ -341,6 +412,18 @@ def test_bad_input_gets_one_sentence_and_queues_nothing(wrong_files: Path, case:
     if (wrong_files / "data").exists():
         with Database.open(wrong_files / "data" / "longtake.db") as database:
             assert Jobs(database).recent() == []
+
+
+def test_every_parameter_is_listed_for_people_and_for_scripts(capsys: pytest.CaptureFixture[str]):
+    assert main(["parameters", "--json"]) == 0
+    listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)["parameters"]}
+    assert list(listed) == list(Tuning.model_fields)
+    assert listed["shift"]["range"] == "from 1 to 25"
+    assert listed["nag_tau"]["default"] == "3.5"
+    assert "flow_shift" in listed["shift"]["also"]
+    assert main(["parameters"]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in listed)
 
 
 def test_a_wrong_setting_is_named(longtake: Run, environment: dict[str, str]):

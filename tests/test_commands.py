@@ -52,6 +52,80 @@ async def test_film_maps_its_options_to_what_is_planned(tmp_path: Path) -> None:
         assert len(w.studio.jobs.queue()) == 1
 
 
+async def test_numbers_are_set_by_name_wherever_a_film_is_asked_for(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        take = await take_by(w)
+        numbers = "motion_amplitude=1.15 magcache=1.75"
+        await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo, settings=numbers)
+        await w.bob.slash(w.channel, "continue", happens="he swims", settings=numbers)
+        await w.bob.slash(w.channel, "again", take=take.id, settings=numbers)
+        samplings = [job.plan.sampling for job in w.studio.jobs.queue()]
+        assert [each.motion_amplitude for each in samplings] == [1.15] * 3
+        assert all(each.magcache and each.magcache.speed == 1.75 for each in samplings)
+        result = await w.ann.slash(w.channel, "plan", story=STORY, image1=w.photo, settings="flow_shift=99")
+        assert "flow_shift is a number from 1 to 25, not 99." in said(result)
+
+
+async def test_several_takes_of_a_plan_are_jobs_of_their_own_with_cards_and_seeds(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(approve=False, minutes_per_day=100))
+        await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo, seed=5, takes=3)
+        plans = [job.plan for job in w.studio.jobs.queue()]
+        assert len(plans) == len(w.messages) == 3
+        assert plans[0].seed == 5
+        assert len({plan.seed for plan in plans}) == 3
+        assert len({plan.storyboard for plan in plans}) == 1
+
+
+async def test_several_takes_each_wait_for_a_word_where_plans_are_shown_first(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo, takes=2)
+        first, second = w.studio.cards.open_cards()
+        assert first.draft.plan.seed != second.draft.plan.seed
+        await w.ann.click(w.messages[-1], label="Film it")
+        (job,) = w.studio.jobs.queue()
+        assert job.plan == second.draft.plan
+
+
+async def test_takes_beyond_a_persons_limit_are_said_and_the_others_are_filmed(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(approve=False, queue_per_person=2))
+        result = await w.ann.slash(w.channel, "film", story=STORY, image1=w.photo, takes=4)
+        assert "You have 2 films waiting" in said(result)
+        assert len(w.studio.jobs.queue()) == len(w.studio.cards.open_cards()) == 2
+
+
+async def test_film_offers_the_loras_of_the_library_and_a_style_may_bring_one(tmp_path: Path) -> None:
+    library = tmp_path / "loras"
+    library.mkdir()
+    for name in ("clay", "noir"):
+        (library / f"{name}.safetensors").write_bytes(name.encode())
+        (library / f"{name}.json").write_text(json.dumps({"title": f"The {name}", "triggers": [f"{name} look"]}))
+    async with world(tmp_path, lora_dir=library) as w:
+        offered = await w.ann.autocomplete(w.channel, "film", "lora", "NOIR")
+        assert [(choice["name"], choice["value"]) for choice in offered] == [("noir · The noir", "noir")]
+
+        async def planned(**options: object) -> list[str]:
+            said(await w.ann.slash(w.channel, "film", story="my dog runs", image1=w.photo, **options))
+            plan = w.studio.cards.open_cards()[-1].draft.plan
+            assert all(window.prompt.startswith(f"{plan.loras[0].name} look. ") for window in plan.windows)
+            return [f"{lora.name} {lora.strength}" for lora in plan.loras]
+
+        assert await planned(lora="clay:0.6") == ["clay 0.6"]
+        adm = await admin(w)
+        assert "There is no LoRA sepia" in said(
+            await adm.slash(w.channel, "longtake styles add", name="old", words="Grainy.", lora="sepia")
+        )
+        said(await adm.slash(w.channel, "longtake styles add", name="dark", words="Dark.", lora="The noir"))
+        assert await planned(style="dark") == ["noir 1"]
+        assert await planned(style="dark", lora="clay") == ["clay 1"]
+        refused = said(await w.ann.slash(w.channel, "film", story="a dog", image1=w.photo, lora="sepia"))
+        assert "There is no LoRA sepia in the library: there are clay, noir." in refused
+        await w.say(w.ann, "my dog runs, in the style of the noir", w.photo)
+        plan = w.studio.cards.open_cards()[-1].draft.plan
+        assert ([lora.name for lora in plan.loras], plan.storyboard.title) == (["noir"], "My dog runs")
+
+
 async def test_film_takes_four_pictures_in_their_order(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         pictures = {f"image{n}": w.photo for n in range(1, 5)}

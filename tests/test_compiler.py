@@ -81,6 +81,27 @@ def test_a_film_is_timed_as_asked_for_or_as_the_film_that_it_continues() -> None
     assert rewrite(relay, board(None, None)).timing is reseed(relay, 3).timing is Timing.RELAY
 
 
+def test_windows_discard_as_many_frames_as_asked_for_or_as_the_film_that_goes_on() -> None:
+    plain, short = (compile_plan(board(None, None), Facts(QUALITY, 1, IMAGES, discard_frames=d)) for d in (None, 4))
+    assert (plain.discard_frames, short.discard_frames) == (0, 4)
+    assert (plain.new_seconds, short.new_seconds) == (157 / 16, 149 / 16)
+    further = compile_plan(board(None), Facts(QUALITY, 2, parent=take_of(short)))
+    assert (further.discard_frames, further.new_seconds) == (4, 72 / 16)
+    assert further.source == ContinueTake(video="a" * 64, tail="b" * 64, head_windows=2, head_frames=149)
+    assert rewrite(short, board(None, None)) == reseed(short, 1) == short
+    with pytest.raises(UserError, match="discards 4 frames of each window, so what follows cannot discard 8"):
+        compile_plan(board(None), Facts(QUALITY, 2, parent=take_of(short), discard_frames=8))
+
+
+def test_no_beat_begins_in_an_end_that_is_discarded() -> None:
+    beats = (Beat(seconds=3.5, action="it runs"), Beat(seconds=4.5, action="it jumps"))
+    told = Storyboard(title="", windows=(StoryboardWindow(scene="A dog.", beats=beats),))
+    plan = compile_plan(told, Facts(QUALITY, 1, IMAGES, discard_frames=20))
+    assert [beat.seconds for beat in plan.windows[0].beats] == [3.5, 61 / 16 - 0.5]
+    assert plan.storyboard.windows[0].beats[1].seconds == 61 / 16 - 0.5
+    assert compile_plan(told, Facts(QUALITY, 1, IMAGES)).storyboard == told
+
+
 def test_the_negative_prompt_is_the_stock_one_to_the_letter() -> None:
     digest = hashlib.sha256(negative_prompt().encode()).hexdigest()
     assert digest == "ce96e0324e4b54ce4b6e867f669ca520952e1a34cc116543516b1897f0d3c47e"

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, tail_of, window_noise, with_tail
+from engine.condition import (
+    condition,
+    network_input,
+    tail_of,
+    window_noise,
+    window_noises,
+    with_motion,
+    with_tail,
+    without_end,
+)
 
 BATCH, HEIGHT, WIDTH = 2, 3, 5
 
@@ -68,6 +77,14 @@ def test_the_tail_of_a_window_stands_raw_in_the_next_one():
     assert torch.equal(handed, latents[:, :, 20])
 
 
+@pytest.mark.parametrize("frames", [0, 4, 20])
+def test_without_its_end_a_window_hands_on_what_ends_so_many_frames_before(frames):
+    latents = torch.arange(21.0).view(1, 1, 21, 1, 1).expand(1, 16, 21, 2, 2)
+    kept = without_end(latents, frames)
+    assert torch.equal(kept, latents[:, :, : 21 - frames // 4])
+    assert torch.equal(tail_of(kept), latents[:, :, 20 - frames // 4 : 21 - frames // 4])
+
+
 def test_a_window_is_decoded_from_the_tail_that_it_was_handed():
     latents = window_noise(4, (BATCH, 16, 21, HEIGHT, WIDTH))
     decoded = with_tail(latents, TAIL)
@@ -94,6 +111,52 @@ def test_what_does_not_fit_is_refused(anchor, tail, latent_frames):
         condition(anchor, tail, latent_frames)
 
 
+# ---- motion amplitude -----------------------------------------------------------------------------------------------
+
+
+def hand_made(*frames: tuple[float, float]) -> Tensor:
+    """A condition of one place and two channels: mask, then latent frames."""
+    latents = torch.tensor(frames).T.view(1, 2, len(frames), 1, 1)
+    return torch.cat([torch.zeros(1, 4, len(frames), 1, 1), latents], dim=1)
+
+
+def test_motion_by_hand():
+    """Anchor (1, 3), zeros: d = (-1, -3), m = -2, so anchor + m + 1.5 (d - m) = (1, 3) - 2 + 1.5 (1, -1)."""
+    moved = with_motion(hand_made((1, 3), (0, 0), (2, 8)), 1.5, continues=False)
+    torch.testing.assert_close(moved[0, 4:, :, 0, 0].T, torch.tensor([[1, 3], [0.5, -0.5], [1, 6.0]]).clamp(-6, 6))
+    # (2, 8): d = (1, 5), m = 3, (1, 3) + 3 + 1.5 (-2, 2) = (1, 9), of which 6 is left
+    assert not moved[:, :4].any()
+
+
+@pytest.mark.parametrize(("tail", "first"), [(None, 1), (TAIL, 4)])
+def test_zeros_go_away_from_the_anchor_from_where_the_source_counts(tail, first):
+    """Known frames are counted in pixels there: 1 in a first window, 4 in a later one, whose first two zeros stay."""
+    plain = condition(ANCHOR, tail)
+    moved = with_motion(plain, 1.2, continues=tail is not None)
+    assert torch.equal(moved[:, :, :first], plain[:, :, :first])
+    away = -0.2 * (ANCHOR - ANCHOR.mean(dim=(1, 3, 4), keepdim=True))
+    torch.testing.assert_close(moved[:, 4:, first:], away.expand(-1, -1, 21 - first, -1, -1))
+    assert torch.equal(moved[:, :4], plain[:, :4])
+
+
+@pytest.mark.parametrize("continues", [False, True])
+def test_an_amplitude_of_one_is_off_and_more_of_it_is_more(continues):
+    plain = condition(ANCHOR, TAIL if continues else None)
+    assert torch.equal(with_motion(plain, 1.0, continues=continues), plain)
+    distances = [(with_motion(plain, 1 + a, continues=continues) - plain).norm() for a in (0.1, 0.2, 0.4)]
+    assert distances[1] / distances[0] == pytest.approx(2, rel=1e-4)
+    assert distances[2] / distances[0] == pytest.approx(4, rel=1e-4)
+
+
+def test_motion_stays_within_six_and_leaves_the_condition_as_it_was():
+    plain = condition(30 * ANCHOR, None)
+    before = plain.clone()
+    moved = with_motion(plain, 1.4, continues=False)
+    assert torch.equal(plain, before)
+    assert moved[:, 4:, 1:].abs().max() == 6
+    assert torch.equal(moved[:, 4:, :1], 30 * ANCHOR)
+
+
 # ---- noise ----------------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +165,13 @@ def test_a_seed_is_its_noise():
     assert torch.equal(window_noise(42, shape), window_noise(42, shape))
     assert not torch.equal(window_noise(42, shape), window_noise(43, shape))
     assert torch.isfinite(window_noise(2**63 - 1, shape)).all()
+
+
+def test_noise_after_noise_comes_from_one_seed():
+    first, second, third = (noise for noise, _ in zip(window_noises(42, (1, 2, 3)), range(3), strict=False))
+    assert torch.equal(first, window_noise(42, (1, 2, 3)))
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
 
 
 def test_noise_is_standard_normal_float32_on_the_cpu_and_touches_no_other_generator():

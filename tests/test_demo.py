@@ -11,14 +11,17 @@ from engine.condition import WINDOW_LATENT_FRAMES
 from engine.demo.captions import TEXT_TOKENS, Beat, Wording
 from engine.demo.film import Director, Film, stack
 from engine.demo.inflate import inflate
-from engine.demo.measures import happened, onset
+from engine.demo.measures import flow, happened, onset
 from engine.demo.pool import FORGIVING, Pool, loops
 from engine.demo.reading import FIRST_SLOT, LEVELS, NAMES, Tokens, controls
 from engine.demo.student import narrowed
 from engine.demo.train_vae import estranged
 from engine.demo.training import no_tokens
 from engine.models import DEMO, load_network
+from engine.pixels import picture_to_pixels
 from engine.vae import VAE, VAEConfig
+from storage.pictures import load_picture
+from storage.schema import Size
 
 TOY = VAEConfig(base_dim=8, dim_mult=(1, 1, 2, 2), res_blocks=1, latent_mean=(0.0,) * 16, latent_std=(1.0,) * 16)
 
@@ -199,3 +202,12 @@ def test_windows_are_estranged_in_their_first_latent_alone() -> None:
     assert torch.equal(strange[:, :, 1:], latents[:, :, 1:])
     same = (strange[:, :, 0] == latents[:, :, 0]).flatten(1).all(1)
     assert 10 < same.sum() < 50
+
+
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (1, 0), (0, 1)])
+def test_flow_is_how_far_a_clip_moves_in_a_second(right: int, down: int):
+    """A photograph that is pushed by whole pixels a frame, while the light fades."""
+    photo = load_picture(DEMO.parents[2] / "examples" / "cat.jpg")
+    picture = (picture_to_pixels(photo, Size(width=320, height=192))[0, :, 0] + 1) / 2
+    frames = [picture[:, down * f : down * f + 144, right * f : right * f + 256] * (1 - f / 50) for f in range(17)]
+    assert flow(torch.stack(frames, dim=1).clamp(0, 1)) == pytest.approx(16 * (right**2 + down**2) ** 0.5, abs=0.8)

@@ -9,7 +9,8 @@ from filming import film_plan, window
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.denoise import denoise
+from engine.condition import condition, window_noises, with_motion
+from engine.denoise import WindowVelocity, denoise
 from engine.dit import DiT
 from engine.folder import Handover
 from engine.models import ModelShelf
@@ -21,6 +22,8 @@ from storage.schema import (
     GuidanceRule,
     Lora,
     Phase,
+    RefinedSteps,
+    Refiner,
     Sampling,
     SkipLayers,
     Solver,
@@ -75,6 +78,8 @@ def test_the_tail_and_the_guidance_matter_and_a_repeat_does_not(latents_of: Deno
         {"nag": NAG(scale=11, tau=2.5, alpha=0.25)},
         {"solver": Solver.UNIPC},
         {"solver": Solver.DPMPP},
+        {"motion_amplitude": 1.15},
+        {"refiner": Refiner(steps=(RefinedSteps(first=1, last=2, evaluations=2),))},
     ],
 )
 def test_every_setting_of_guidance_changes_the_film(latents_of: Denoise, changes: dict[str, object]):
@@ -127,6 +132,66 @@ def test_relay_holds_the_beats_of_a_window_and_text_leaves_them_alone(latents_of
     assert not torch.allclose(latents_of(nag, what=timed, timing=Timing.RELAY), latents_of(nag, what=timed), atol=1e-4)
 
 
+def test_motion_amplitude_moves_what_the_network_reads_of_a_window(shelf: ModelShelf, latents_of: Denoise):
+    """A first window and one with a tail, in which the source counts otherwise."""
+    generator = torch.Generator().manual_seed(0)
+    anchor, tail = torch.randn(2, 1, 16, 1, 6, 8, generator=generator).unbind()
+    network = shelf.load(film_plan([window(1)])).experts[HIGH]
+    read: list[Tensor] = []
+    hook = network.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0][:, 16:]))
+    for given in (None, tail):
+        latents_of(sampling(guidance=1.0, motion_amplitude=1.3), tail=given)
+    hook.remove()
+    assert torch.equal(read[0], with_motion(condition(anchor, None), 1.3, continues=False))
+    assert torch.equal(read[-1], with_motion(condition(anchor, tail), 1.3, continues=True))
+
+
+# ---- steps that are taken again -------------------------------------------------------------------------------------
+
+
+def test_within_a_step_the_same_question_has_the_same_answer(shelf: ModelShelf, toy_models_dir: Path):
+    """Strengths, skipped layers, zeros and APG's momentum belong to steps, not to evaluations."""
+    network: DiT = shelf.load(film_plan([window(1)])).experts[HIGH]
+    rank = {"lora_A": torch.ones(1, network.config.dim), "lora_B": torch.ones(network.config.ffn_dim, 1)}
+    save_file(
+        {f"blocks.0.ffn.0.{name}.weight": tensor for name, tensor in rank.items()}, toy_models_dir / "one.safetensors"
+    )
+    chosen = sampling(rule=GuidanceRule.APG, zero_steps=1, skip_layers=SkipLayers(blocks=(1,), start=0.5, stop=0.75))
+    loras = (Lora(name="one", strength="0.1,0.2,0.3,0.4"),)
+    models = shelf.load(film_plan([window(1)], sampling=chosen).model_copy(update={"loras": loras}))
+    given = condition(torch.zeros(1, 16, 1, 4, 4), None)
+    asked = WindowVelocity(window(1), given, chosen, models)
+    latents, sigma = torch.randn(1, 16, 21, 4, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0.95])
+    answers = []
+    with torch.inference_mode():
+        for step in range(4):
+            asked.go_on(step)
+            first, second = asked.velocity(latents, sigma), asked.velocity(latents, sigma)
+            assert torch.equal(first, second)
+            answers.append(first)
+        assert not answers[0].any()
+        assert len({float(answer.sum()) for answer in answers}) == 4
+        without_momentum = WindowVelocity(window(1), given, chosen, models, step=3)
+        assert not torch.equal(without_momentum.velocity(latents, sigma), answers[3])
+
+
+def test_a_refined_window_comes_from_its_seed_and_costs_its_repetitions(shelf: ModelShelf, latents_of: Denoise):
+    runs: list[float] = []
+    experts = set(shelf.load(film_plan([window(1)])).experts.values())
+    hooks = [expert.register_forward_hook(lambda *_: runs.append(1)) for expert in experts]
+    chosen = sampling(
+        guidance=1.0, refiner=Refiner(steps=(RefinedSteps(first=1, last=2, evaluations=3),), uncertainty=0.0)
+    )
+    first, second = latents_of(chosen), latents_of(chosen)
+    for hook in hooks:
+        hook.remove()
+    assert torch.equal(first, second)
+    assert len(runs) == 2 * (4 + 2 * 2)
+    other = window(1).model_copy(update={"seed": 5})
+    assert not torch.equal(latents_of(chosen, what=other), first)
+    assert torch.equal(next(window_noises(101, (2,))), next(window_noises(window(1).seed, (2,))))
+
+
 # ---- LoRAs ----------------------------------------------------------------------------------------------------------
 
 
@@ -167,7 +232,7 @@ def test_a_lora_that_varies_by_step_runs_beside_the_network_to_the_same_result(l
 
 def test_a_strength_by_phase_reaches_its_expert_alone(latents_of: Denoise, lora: str):
     recipes = {expert: recipe_for(expert, with_strength(lora, "1;0"), sampling()) for expert in Expert}
-    assert recipes[HIGH].merged == ((lora, 1.0),)
+    assert recipes[HIGH].merged == ((Lora(name=lora), 1.0),)
     assert recipes[LOW].merged == ()
     low_only = sampling(phases=(Phase(expert=LOW, above=0.0),))
     assert torch.equal(latents_of(low_only, with_strength(lora, "0")), latents_of(low_only))

@@ -9,6 +9,7 @@ from oracles import dit_to_diffusers, randomise, relative_error
 from torch import Tensor
 
 from engine.dit import NAG, BlockText, DiT, DiTConfig, TextContext, normalized_attention_guidance, rope_table, sinusoid
+from storage import timeline
 
 SIZES = {"ffn_dim": 80, "freq_dim": 32, "layers": 3, "text_dim": 20, "text_len": 9}
 SIGMAS = torch.tensor([0.937, 0.25], dtype=torch.float64)
@@ -84,6 +85,16 @@ def test_positions_turn_by_frame_then_row_then_column():
         for i in range(width // 2)
     ]
     torch.testing.assert_close(turned, torch.tensor(expected), atol=1e-6, rtol=1e-5)
+
+
+def test_frames_turn_by_the_plain_formula_since_no_window_is_long_enough_for_riflex():
+    """RIFLEx slows one speed down in windows of more than 97 frames, which are longer than that speed's period."""
+    assert timeline.WINDOW_FRAMES <= 97
+    frames = timeline.latent_frames(timeline.WINDOW_FRAMES)
+    table = rope_table((frames, 1, 1), 128, torch.device("cpu"))
+    turns = torch.arange(frames, dtype=torch.float64)[:, None] * 10000 ** -(torch.arange(0, 44, 2).double() / 44)
+    torch.testing.assert_close(table[0, :, 0, :22], turns.cos().float())
+    torch.testing.assert_close(table[1, :, 0, :22], turns.sin().float())
 
 
 def test_one_context_serves_every_step_and_every_video(dit):

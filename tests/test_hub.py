@@ -169,9 +169,12 @@ def test_only_what_is_missing_is_downloaded(hub, contents, tmp_path):
     assert find_models(tmp_path).path(Part.VAE) == tmp_path / "mine.safetensors"
 
 
-def test_lightning_is_a_set_of_its_own(hub, tmp_path):
+def test_the_lightning_loras_are_sets_of_their_own(hub, tmp_path):
     get("lightning", tmp_path, silent, hub.endpoint)
     assert set(find_models(tmp_path).pieces) == {Part.LIGHTNING_HIGH, Part.LIGHTNING_LOW}
+    (new,) = get("lightning-2025", tmp_path, silent, hub.endpoint)
+    assert find_models(tmp_path).path(Part.LIGHTNING_2025_HIGH) == new
+    assert find_models(tmp_path).path(Part.LIGHTNING_HIGH).name == "high_noise_model.safetensors"
 
 
 def test_download_that_was_interrupted_goes_on(hub, contents, tmp_path):
@@ -292,7 +295,7 @@ def test_file_in_the_way_is_kept(hub, tmp_path):
 
 
 def test_unknown_set_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"There is no set called svi3; there are svi2pro, lightning\."):
+    with pytest.raises(UserError, match=r"There is no set called svi3; there are svi2pro, lightning, lightning-2025\."):
         get("svi3", tmp_path, silent)
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.condition import condition, window_noise
-from engine.denoise import Guide, denoise
+from engine.denoise import WindowVelocity, denoise
 from engine.folder import Handover
 from engine.magcache import (
     I2V_A14B_RATIOS,
@@ -24,7 +24,19 @@ from engine.magcache import (
 )
 from engine.models import Models, ModelShelf
 from engine.samplers import sample
-from storage.schema import NAG, Expert, Lora, MagCacheSettings, Phase, Sampling, SkipLayers, Solver, Window
+from storage.schema import (
+    NAG,
+    Expert,
+    Lora,
+    MagCacheSettings,
+    Phase,
+    RefinedSteps,
+    Refiner,
+    Sampling,
+    SkipLayers,
+    Solver,
+    Window,
+)
 
 HIGH, LOW = Expert.HIGH_NOISE, Expert.LOW_NOISE
 SPEEDS = (1.5, 1.75, 2.0, 2.25, 2.5)
@@ -164,9 +176,9 @@ def film(models: Models, handover: Handover, chosen: Sampling, what: Window | No
 def film_with(models: Models, handover: Handover, cache: MagCache) -> Tensor:
     given = condition(handover.anchor, handover.tail)
     noise = window_noise(window(1).seed, (1, 16, *given.shape[2:]))
-    guide = Guide(window(1), given, sampling(), models, cache)
+    predicted = WindowVelocity(window(1), given, sampling(), models, cache)
     with torch.inference_mode():
-        return sample(Solver.EULER, guide.velocity, noise, guide.sampling.sigmas)
+        return sample(Solver.EULER, predicted.velocity, noise, predicted.sampling.sigmas, predicted.go_on)
 
 
 def test_a_film_with_nothing_skipped_is_the_film_without_bit_for_bit(models: Models, handover: Handover):
@@ -291,6 +303,23 @@ def test_each_branch_drifts_by_its_own_ratios(models: Models):
     ratios = [cache.memories[branch].drift.ratio for branch in Branch]
     assert ratios == pytest.approx([0.9, 1.0])
     assert [cache.memories[branch].drift.error for branch in Branch] == pytest.approx([0.2, 0.2])
+
+
+def test_a_step_that_is_repeated_is_one_step_and_computed_whenever_its_noise_is_new(models: Models, handover: Handover):
+    """A residual holds the noise that it was made from. What was skipped once is skipped, its repetitions are not."""
+    plain = [len(step) // 2 for step in film(models, handover, FAST)[1]]
+    assert plain == [1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0, 1]
+    steps = (RefinedSteps(first=2, last=2, evaluations=3),)
+    chosen = FAST.model_copy(update={"refiner": Refiner(steps=steps, uncertainty=0.0)})
+    runs = [len(step) // 2 for step in film(models, handover, chosen)[1]]
+    assert runs == [1, 0, 2, 0, 1, 0, 0, 1, 0, 1, 0, 1], "the last repetition's residual serves step 3"
+
+
+def test_steps_before_the_first_that_is_taken_count_as_computed_not_at_all():
+    cache = MagCache.of(FAST, first_step=6)
+    assert cache is not None
+    assert cache.always_until == 6
+    assert cache.threshold == threshold_for(2.0, positive(I2V_A14B_RATIOS, LEVELS), {0, 1, 2, 3, 4, 5, 6})
 
 
 def test_a_lora_whose_strength_changes_at_every_step_leaves_nothing_to_skip(

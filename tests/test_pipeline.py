@@ -14,7 +14,26 @@ from engine.models import ModelShelf
 from engine.pipeline import Rendering, render
 from engine.segments import write_segment
 from storage.footage import read_comment, read_frames
-from storage.schema import BeatSpan, ContinueTake, ContinueVideo, Plan, Progress, Stage, Timing
+from storage.schema import (
+    NAG,
+    BeatSpan,
+    ContinueTake,
+    ContinueVideo,
+    Expert,
+    GuidanceRule,
+    Guide,
+    MagCacheSettings,
+    Phase,
+    Plan,
+    Progress,
+    RefinedSteps,
+    Refiner,
+    Sampling,
+    SkipLayers,
+    Solver,
+    Stage,
+    Timing,
+)
 from storage.timeline import film_frames
 
 Film = Callable[..., Rendering]
@@ -73,6 +92,62 @@ def test_three_windows_are_two_windows_and_a_continuation_bit_for_bit(film: Film
     further = film("further", film_plan([window(3)], source), media)
     assert torch.equal(load_file(further.tail)["tail"], load_file(at_once.tail)["tail"])
     assert further.frames == at_once.frames == film_frames(3)
+    assert np.array_equal(frames_of(further), frames_of(at_once))
+
+
+EVERYTHING = Sampling(
+    solver=Solver.UNIPC,
+    sigmas=(1.0, 0.9, 0.8, 0.6, 0.4, 0.0),
+    phases=(Phase(expert=Expert.HIGH_NOISE, above=0.8, guidance=2.0), Phase(expert=Expert.LOW_NOISE, above=0.0)),
+    rule=GuidanceRule.APG,
+    skip_layers=SkipLayers(blocks=(1,)),
+    nag=NAG(scale=5),
+    magcache=MagCacheSettings(speed=1.5),
+    refiner=Refiner(steps=(RefinedSteps(first=1, last=2, evaluations=3),)),
+    motion_amplitude=1.2,
+)
+
+
+def test_with_everything_on_two_windows_are_one_and_a_continuation_bit_for_bit(film: Film, tmp_path: Path):
+    """The guide leads window 1 as a whole and the beginning of window 2."""
+    moving = np.random.default_rng(0).integers(0, 256, (90, SIZE.height, SIZE.width, 3), dtype=np.uint8)
+    write_segment([moving], SIZE, tmp_path / "guide.mp4")
+    guide = Guide(video="e" * 64, mask=OTHER_PHOTO, denoising=0.7, masking=0.4)
+    media = {"e" * 64: tmp_path / "guide.mp4"}
+
+    def plan(windows: list[int], source: ContinueTake | None = None) -> Plan:
+        return film_plan([window(n) for n in windows], source, EVERYTHING).model_copy(update={"guide": guide})
+
+    seen: list[Progress] = []
+    at_once = film("at-once", plan([1, 2]), media, on_progress=seen.append)
+    steps = [(progress.window, progress.step) for progress in seen if progress.stage is Stage.DENOISING]
+    assert steps == [(1, step) for step in (0, 2, 3, 4, 5)] + [(2, step) for step in range(6)]
+    head = film("head", plan([1]), media)
+    source, further_media = continued(head, windows=1)
+    further = film("further", plan([2], source), {**media, **further_media})
+    assert torch.equal(load_file(further.tail)["tail"], load_file(at_once.tail)["tail"])
+    assert np.array_equal(frames_of(further), frames_of(at_once))
+
+
+def discarding(plan: Plan, frames: int) -> Plan:
+    return plan.model_copy(update={"discard_frames": frames})
+
+
+def test_what_a_window_discards_is_neither_shown_nor_gone_on_from(film: Film):
+    plan = film_plan([window(1)])
+    whole, short = film("whole", plan), film("short", discarding(plan, 4))
+    assert (whole.frames, short.frames) == (81, 77)
+    assert np.array_equal(frames_of(short), frames_of(whole)[:77])
+    assert not torch.equal(load_file(short.tail)["tail"], load_file(whole.tail)["tail"])
+
+
+def test_three_windows_are_two_and_a_continuation_also_where_ends_are_discarded(film: Film):
+    at_once = film("at-once", discarding(film_plan([window(1), window(2), window(3)]), 20))
+    head = film("head", discarding(film_plan([window(1), window(2)]), 20))
+    source, media = continued(head, windows=2)
+    further = film("further", discarding(film_plan([window(3)], source), 20), media)
+    assert further.frames == at_once.frames == film_frames(3, 20)
+    assert torch.equal(load_file(further.tail)["tail"], load_file(at_once.tail)["tail"])
     assert np.array_equal(frames_of(further), frames_of(at_once))
 
 

@@ -21,9 +21,10 @@ from storage.schema import (
     Size,
     Storyboard,
     StoryboardWindow,
+    Tuning,
     UserError,
 )
-from storage.timeline import film_seconds
+from storage.timeline import film_seconds, film_time
 
 FILM = plan_of("10 s: a dog runs on the beach, then it digs a hole, slow zoom out", seed=11)
 TAKE = take_of(filmed(FILM))
@@ -222,6 +223,29 @@ def test_a_continuation_stays_with_its_size_and_model_and_says_so() -> None:
     assert (plan.size, plan.model) == (TAKE.plan.size, "svi2pro")
     assert "The size stays 848x480, as in the film that goes on." in direction.notes
     assert "Filmed with the model svi2pro, as the film before." in direction.notes
+
+
+def test_said_times_are_kept_where_windows_discard_their_ends() -> None:
+    """Each later window gives 60 frames here, so that 8 s and 11 s lie in the third one."""
+    story = "12 s of a dog, at 8 seconds it jumps, at 11 s it rains"
+    direction = directed(request(story, 1, tuning=Tuning(discard_frames=16)), Context())
+    plan = filmed(direction)
+    assert (plan.discard_frames, len(plan.windows)) == (16, 3)
+    times = {
+        beat.action: film_time(number, beat.seconds, 16)
+        for number, window in enumerate(plan.storyboard.windows, start=1)
+        for beat in window.beats
+    }
+    assert times["it jumps"] == pytest.approx(8, abs=0.006)
+    assert times["it rains"] == pytest.approx(11, abs=0.006)
+    assert direction.notes[0] == "Length: 11.6 s, 3 windows."
+    take = take_of(plan)
+    further = filmed(
+        directed(request("at 13 s it sleeps", replies_to=1), Context(replied=take), kind=IntentKind.CONTINUE)
+    )
+    (window,) = further.storyboard.windows
+    assert further.discard_frames == 16
+    assert film_time(further.first_window, window.beats[-1].seconds, 16) == pytest.approx(13, abs=0.006)
 
 
 def test_another_take_is_the_same_plan_with_new_seeds() -> None:

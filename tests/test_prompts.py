@@ -12,16 +12,16 @@ from planner.brief import FIRST_SHOWN_SECONDS, Clock
 from planner.compiler import Facts, compile_plan, compile_prompt
 from planner.intent import Context, as_told
 from planner.pacing import count_windows
-from planner.presets import LIGHTNING_3PHASE, LIGHTNING_4, PRESETS, QUALITY
+from planner.presets import ENHANCED, LIGHTNING_3PHASE, LIGHTNING_4, LIGHTNING_2025, PRESETS, QUALITY
 from planner.prompting import WORKED, system_message
 from planner.story import read_story
 from prompts import Example, example, examples, guide
 from storage.schema import IntentKind, StoryboardWindow
 from storage.timeline import (
     WINDOW_FRAMES,
-    WINDOW_STRIDE_SECONDS,
     continuation_windows_for,
     film_seconds,
+    stride_seconds,
     window_at,
     windows_for,
 )
@@ -76,7 +76,7 @@ def test_the_guide_counts_as_the_code_does() -> None:
     text = section("Windows and time")
     assert f"{WINDOW_FRAMES} frames" in text
     assert f"{FIRST_SHOWN_SECONDS} s of its clock" in text
-    assert f"film seconds = window seconds + {WINDOW_STRIDE_SECONDS} (k - 1)" in text
+    assert f"film seconds = window seconds + {stride_seconds()} (k - 1)" in text
     shown = re.findall(r"(\d): (\d+(?:\.\d+)?) to\s+(\d+\.\d+)", text)
     ends = [0.0, *(film_seconds(window) for window in (1, 2, 3, 4))]
     assert [int(window) for window, _, _ in shown] == [1, 2, 3, 4]
@@ -93,6 +93,8 @@ def test_the_guide_knows_the_presets() -> None:
     assert said == {
         "quality": (QUALITY.sampling.steps, f"guidance {QUALITY.sampling.phases[0].guidance}"),
         "lightning": (LIGHTNING_4.sampling.steps, f"guidance {LIGHTNING_4.sampling.phases[0].guidance:g}"),
+        "lightning-2025": (LIGHTNING_2025.sampling.steps, f"guidance {LIGHTNING_2025.sampling.phases[0].guidance:g}"),
+        "enhanced": (ENHANCED.sampling.steps, f"guidance {ENHANCED.sampling.phases[0].guidance:g}"),
         "lightning-3phase": (
             LIGHTNING_3PHASE.sampling.steps,
             f"the first with guidance {LIGHTNING_3PHASE.sampling.phases[0].guidance}",

@@ -1,5 +1,7 @@
 """Changes to a storyboard, by rules: what was not asked to change stays word for word."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +97,8 @@ def test_windows_are_counted_as_in_the_film_or_as_seen() -> None:
     assert find_target("in window 4 it rains", BOARD, brief).windows == (1,)
     assert find_target("in window 1 it rains", BOARD, brief).windows == (0,)
     assert find_target(f"at {film_time(5, 1)} s it rains", BOARD, brief).windows == (2,)
+    short = replace(brief, discard_frames=16)
+    assert find_target(f"at {film_time(5, 1, 16)} s it rains", BOARD, short).windows == (2,)
     assert find_target("everywhere it rains", BOARD, brief).windows == (0, 1, 2, 3)
     assert find_target("from window 5 on, rain", BOARD, brief).rest
 

@@ -38,6 +38,16 @@ def test_a_smaller_copy_fits_and_keeps_every_frame_its_time_and_the_plan(tmp_pat
     assert head.find(b"moov") < head.find(b"mdat") or b"mdat" not in head, "it plays before it has all"
 
 
+def test_a_film_at_32_frames_a_second_keeps_its_pace(tmp_path: Path):
+    size = Size(width=128, height=96)
+    drawn = np.random.default_rng(1).integers(0, 256, (33, size.height, size.width, 3), dtype=np.uint8)
+    write_segment([drawn], size, tmp_path / "part.mp4", fps=32)
+    join([tmp_path / "part.mp4"], tmp_path / "film.mp4", "the plan", fps=32)
+    assert shrink(tmp_path / "film.mp4", (tmp_path / "film.mp4").stat().st_size // 2, tmp_path / "copy.mp4")
+    facts = probe(tmp_path / "copy.mp4")
+    assert (facts.frames, facts.fps, facts.seconds) == (17, 32.0, 17 / 16)
+
+
 def test_what_cannot_be_seen_any_more_is_not_made(tmp_path: Path):
     film = noise(81, SIZE, tmp_path / "film.mp4")
     assert not shrink(film, 3000, tmp_path / "copy.mp4")

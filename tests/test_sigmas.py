@@ -101,6 +101,8 @@ def test_no_steps_are_a_programmers_mistake(grid: object) -> None:
         ("demo", 8, ["high_noise"] * 3 + ["low_noise"] * 5, [1] * 8),
         ("quality", 30, ["high_noise"] * 11 + ["low_noise"] * 19, [3.5] * 30),
         ("lightning", 4, ["high_noise"] * 2 + ["low_noise"] * 2, [1] * 4),
+        ("lightning-2025", 4, ["high_noise"] * 2 + ["low_noise"] * 2, [1] * 4),
+        ("enhanced", 8, ["high_noise"] * 3 + ["low_noise"] * 5, [1] * 8),
         ("lightning-3phase", 8, ["high_noise"] * 4 + ["low_noise"] * 4, [3.5] + [1] * 7),
     ],
 )
@@ -113,13 +115,12 @@ def test_a_preset_gives_each_step_its_expert(name: str, steps: int, experts: lis
 
 
 def test_each_expert_of_the_model_has_its_svi_lora() -> None:
-    for preset in (PRESETS["quality"], PRESETS["lightning"], PRESETS["lightning-3phase"]):
+    for preset in (preset for preset in PRESETS.values() if preset.model != "demo"):
         svi = [lora.strength for lora in preset.loras if lora.name.startswith("svi")]
         assert svi == ["1;0", "0;1"]
 
 
 def test_an_unknown_preset_names_those_there_are() -> None:
-    with pytest.raises(
-        UserError, match=r"no preset fast: choose demo, demo-fast, quality, lightning, lightning-3phase\."
-    ):
+    there = "demo, demo-fast, quality, lightning, lightning-3phase, lightning-2025, enhanced"
+    with pytest.raises(UserError, match=rf"no preset fast: choose {there}\."):
         find_preset("fast")

@@ -158,6 +158,34 @@ def test_questions_are_answered_from_facts(studio: Studio, photo: Path) -> None:
     assert say(studio, "help").lines == say(studio, "what can you do?").lines
 
 
+def test_a_draft_takes_a_lora_keeps_it_in_what_follows_and_gives_it_back(settings: BotSettings, photo: Path) -> None:
+    library = photo.parent / "loras"
+    library.mkdir()
+    (library / "clay.safetensors").write_bytes(b"clay")
+    (library / "clay.json").write_text('{"title": "Clay", "triggers": ["clay figure"]}')
+    studio = Studio(settings.model_copy(update={"lora_dir": library}))
+    assert "LoRAs, “in the style of …”: Clay." in say(studio, "which loras are there?").lines
+
+    def prompts(reply: Reply) -> list[str]:
+        assert reply.draft is not None
+        return [window.prompt for window in reply.draft.plan.windows]
+
+    plain = prompts(say(studio, "a dog runs, 5 s", photo))
+    assert prompts(say(studio, "make it in the style of clay")) == [f"clay figure. {prompt}" for prompt in plain]
+    assert prompts(say(studio, "without LoRAs, please")) == plain
+    styled = prompts(say(studio, "again, but with the LoRA Clay at 0.6"))
+    assert styled == [f"clay figure. {prompt}" for prompt in plain]
+    job = say(studio, "film it").job
+    assert job is not None
+    film(studio, job.id)
+    further = say(studio, "now he jumps")
+    assert prompts(further)[0].startswith("clay figure. ")
+    assert further.draft is not None
+    assert [(lora.name, lora.strength) for lora in further.draft.plan.loras] == [("clay", "0.6")]
+    with pytest.raises(UserError, match="There is no LoRA sepia in the library: there are clay"):
+        say(studio, "with the LoRA sepia")
+
+
 def test_a_quality_run_is_counted_with_its_guidance(settings: BotSettings) -> None:
     studio = Studio(settings.model_copy(update={"preset": "quality"}))
     assert any("30 steps with preset quality, 60 runs" in line for line in say(studio, "why is it slow?").lines)
@@ -181,6 +209,21 @@ def test_settings_in_words_hold_for_a_draft_or_for_the_channel(studio: Studio, p
     assert "Set: fast (preset demo-fast, 4 steps)." in fast.lines
     steady = say(studio, "less shaky")
     assert all("The camera is steady" in window.scene for window in board(steady).windows)
+
+
+def test_numbers_in_words_or_by_name_hold_for_the_channel_the_draft_and_the_film(studio: Studio, photo: Path):
+    remembered = say(studio, "add film grain, 32 fps").lines
+    assert "Set: interpolation=2 grain=0.1." in remembered
+    assert any("interpolation=2 grain=0.1" in line for line in say(studio, "settings").lines)
+    drafted = say(studio, "a dog runs", photo, settings=("magcache=2 grain=0.3",)).draft
+    assert drafted is not None
+    plan = drafted.plan
+    assert (plan.finish.grain, plan.finish.interpolation, plan.sampling.magcache.speed) == (0.3, 2, 2)
+    changed = say(studio, "make it sunset, skip steps").draft
+    assert changed is not None
+    assert (changed.plan.finish.grain, changed.plan.sampling.magcache.speed) == (0.3, 1.75), "said last"
+    with pytest.raises(UserError, match="the nearest is shift"):
+        say(studio, "film it", settings=("shft=3",))
 
 
 def test_cancel_means_the_own_newest_job_or_the_named_one(studio: Studio, photo: Path) -> None:

@@ -10,17 +10,20 @@ from storage.timeline import (
     NEW_FRAMES,
     WINDOW_FRAMES,
     WINDOW_SECONDS,
-    WINDOW_STRIDE_SECONDS,
     continuation_windows_for,
     film_frames,
     film_seconds,
     film_time,
     latent_frames,
+    shown_seconds,
+    stride_seconds,
     window_at,
+    window_seconds,
     windows_for,
 )
 
 windows = st.integers(1, 500)
+discards = st.sampled_from([0, 4, 8, 12, 16, 20])
 
 
 @pytest.mark.parametrize(("count", "frames"), [(1, 81), (2, 157), (3, 233), (4, 309), (5, 385)])
@@ -31,7 +34,7 @@ def test_frames_of_a_film(count, frames):
 
 def test_a_window_is_81_frames_and_starts_4_75_seconds_after_the_one_before():
     assert (WINDOW_FRAMES, NEW_FRAMES, DROPPED_FRAMES) == (81, 76, 5)
-    assert (WINDOW_SECONDS, WINDOW_STRIDE_SECONDS) == (5.0625, 4.75)
+    assert (WINDOW_SECONDS, stride_seconds()) == (5.0625, 4.75)
 
 
 @given(head=windows, more=windows)
@@ -61,28 +64,37 @@ def test_three_seconds_into_window_two_is_7_75_seconds_of_the_film():
     assert film_time(2, 3) == 7.75
 
 
-@given(count=windows, data=st.data())
-def test_every_frame_is_shown_once_and_by_the_window_that_made_it(count, data):
-    """Frame f of window k is frame f + 76 (k - 1) of the film, and the first five of a later window never show."""
-    frame = data.draw(st.integers(0, film_frames(count) - 1))
-    window, seconds = window_at(frame / FPS)
+@given(count=windows, discarded=discards, data=st.data())
+def test_every_frame_is_shown_once_and_by_the_window_that_made_it(count, discarded, data):
+    """Frame f of window k is frame f + 76 (k - 1) of the film, and the first five of a later window never show.
+    Discarded ones neither, and each window then follows the sooner."""
+    frame = data.draw(st.integers(0, film_frames(count, discarded) - 1))
+    window, seconds = window_at(frame / FPS, discarded)
     own_frame = seconds * FPS
-    assert own_frame + NEW_FRAMES * (window - 1) == frame
+    assert own_frame + (NEW_FRAMES - discarded) * (window - 1) == frame
     assert 1 <= window <= count
-    assert (DROPPED_FRAMES if window > 1 else 0) <= own_frame < WINDOW_FRAMES
+    assert (DROPPED_FRAMES if window > 1 else 0) <= own_frame < WINDOW_FRAMES - discarded
 
 
-@given(count=windows)
-def test_each_window_shows_as_many_frames_as_it_is_said_to(count):
-    shown = [
-        window_at(frame / FPS)[0] for frame in range(film_frames(count - 1) if count > 1 else 0, film_frames(count))
-    ]
-    assert shown == [count] * (NEW_FRAMES if count > 1 else WINDOW_FRAMES)
+@given(count=windows, discarded=discards)
+def test_each_window_shows_as_many_frames_as_it_is_said_to(count, discarded):
+    before = film_frames(count - 1, discarded) if count > 1 else 0
+    shown = [window_at(frame / FPS, discarded)[0] for frame in range(before, film_frames(count, discarded))]
+    assert shown == [count] * ((NEW_FRAMES if count > 1 else WINDOW_FRAMES) - discarded)
+    assert shown_seconds(count, discarded) == (before / FPS, film_seconds(count, discarded))
+    assert film_time(count, window_seconds(discarded), discarded) == film_seconds(count, discarded)
 
 
-@given(time=st.floats(0, 2000))
-def test_film_time_undoes_window_at(time):
-    assert film_time(*window_at(time)) == pytest.approx(time, abs=1e-9)
+@given(time=st.floats(0, 2000), discarded=discards)
+def test_film_time_undoes_window_at(time, discarded):
+    assert film_time(*window_at(time, discarded), discarded) == pytest.approx(time, abs=1e-9)
+
+
+def test_a_window_that_discards_four_frames_gives_77_and_each_later_one_72():
+    """The source's vector: 157 frames asked for come out as 153 there, 77 + 72 and a short third window of 4."""
+    assert [film_frames(count, 4) for count in (1, 2, 3)] == [77, 77 + 72, 77 + 72 + 72]
+    assert windows_for(157 / FPS, 4) == 2
+    assert film_time(2, 3, 4) == 7.5
 
 
 @pytest.mark.parametrize(
@@ -110,20 +122,20 @@ def test_windows_for_a_length_to_add(seconds, count):
     assert continuation_windows_for(seconds) == count
 
 
-@given(count=windows)
-def test_asking_for_just_what_n_windows_show_gives_n_windows_or_fewer_within_tolerance(count):
-    assert windows_for(film_seconds(count)) <= count
-    assert continuation_windows_for(WINDOW_STRIDE_SECONDS * count) <= count
+@given(count=windows, discarded=discards)
+def test_asking_for_just_what_n_windows_show_gives_n_windows_or_fewer_within_tolerance(count, discarded):
+    assert windows_for(film_seconds(count, discarded), discarded) <= count
+    assert continuation_windows_for(stride_seconds(discarded) * count, discarded) <= count
 
 
-@given(seconds=st.floats(0.01, 2000))
-def test_the_fewest_windows_that_fall_short_by_no_more_than_is_allowed(seconds):
+@given(seconds=st.floats(0.01, 2000), discarded=discards)
+def test_the_fewest_windows_that_fall_short_by_no_more_than_is_allowed(seconds, discarded):
     enough = seconds - max(0.5, 0.05 * seconds)
-    count, more = windows_for(seconds), continuation_windows_for(seconds)
-    assert film_seconds(count) >= enough - 1e-9
-    assert count == 1 or film_seconds(count - 1) < enough
-    assert WINDOW_STRIDE_SECONDS * more >= enough - 1e-9
-    assert more == 1 or WINDOW_STRIDE_SECONDS * (more - 1) < enough
+    count, more = windows_for(seconds, discarded), continuation_windows_for(seconds, discarded)
+    assert film_seconds(count, discarded) >= enough - 1e-9
+    assert count == 1 or film_seconds(count - 1, discarded) < enough
+    assert stride_seconds(discarded) * more >= enough - 1e-9
+    assert more == 1 or stride_seconds(discarded) * (more - 1) < enough
 
 
 # ---- the source's own count, which is not ours ----------------------------------------------------------------------

@@ -3,15 +3,17 @@
 from typing import Any
 
 import pytest
-from directing import filmed, plan_of
+from directing import directed, draft_of, filmed, picture, plan_of, request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.chatter import spoken, take_avoided
+from planner.intent import Context
 from planner.presets import DEMO, LIGHTNING_4, QUALITY, Preset
 from planner.wishes import AREAS, grant, mannered, take_wishes
 from prompts import negative_prompt
-from storage.schema import Size, Storyboard, StoryboardWindow, Wishes
+from storage.schema import Size, Storyboard, StoryboardWindow, Tuning, Wishes
+from storage.sizes import GRID
 
 
 @pytest.mark.parametrize(
@@ -47,14 +49,14 @@ def test_only_a_clause_of_its_own_is_a_setting(text: str, asked: dict[str, Any],
             LIGHTNING_4,
             "lightning-3phase",
             None,
-            "Set: preset lightning-3phase, which moves more, more movement.",
+            "Set: preset lightning-3phase, which moves more, more movement, motion_amplitude=1.15.",
         ),
-        ({"lines": 720}, QUALITY, "quality", "1280x720", "Set: 720p."),
+        ({"lines": 720}, QUALITY, "quality", None, "Set: 720p."),
         (
             {"lines": 2160},
             QUALITY,
             "quality",
-            "1280x720",
+            None,
             "Set: 720p, the most that the model films, instead of 2160p.",
         ),
         (
@@ -92,6 +94,78 @@ def test_wishes_are_granted_within_the_limits_of_the_model(
     assert granted.notes == ((note,) if note else ())
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("keep the colours as they are", {"color_correction": 0.8}),
+        ("match the colors", {"color_correction": 0.8}),
+        ("die Farben angleichen", {"color_correction": 0.8}),
+        ("garde les couleurs", {"color_correction": 0.8}),
+        ("mantén los colores", {"color_correction": 0.8}),
+        ("make it smoother", {"interpolation": 2}),
+        ("32 fps please", {"interpolation": 2}),
+        ("at 60 fps", {"interpolation": 4}),
+        ("bitte flüssiger", {"interpolation": 2}),
+        ("plus fluide", {"interpolation": 2}),
+        ("más fluido", {"interpolation": 2}),
+        ("twice as large", {"upscaling": 2}),
+        ("upscale it", {"upscaling": 2}),
+        ("4x upscaled", {"upscaling": 4}),
+        ("doppelt so groß", {"upscaling": 2}),
+        ("deux fois plus grand", {"upscaling": 2}),
+        ("el doble de grande", {"upscaling": 2}),
+        ("add some film grain", {"grain": 0.1}),
+        ("with film grain", {"grain": 0.1}),
+        ("mit Filmkorn", {"grain": 0.1}),
+        ("avec du grain", {"grain": 0.1}),
+        ("skip steps", {"magcache": 1.75}),
+        ("use magcache", {"magcache": 1.75}),
+        ("less noise", {"frame_denoising": 0.5}),
+        ("sans bruit", {"frame_denoising": 0.5}),
+        ("no blockiness", {"deblocking": 0.5}),
+        ("use the self-refiner", {"refiner_norm": 1}),
+        ("with 20 steps", {"steps": 20}),
+        ("mit 12 Schritten", {"steps": 12}),
+        ("guidance 5", {"guidance": 5, "guidance2": 5}),
+        ("cfg 4.5", {"guidance": 4.5, "guidance2": 4.5}),
+    ],
+)
+def test_plain_words_stand_for_numbers(text: str, number: dict[str, float]) -> None:
+    wishes, rest = take_wishes(f"my dog runs, {text}")
+    assert (wishes.tuning.given, rest) == (number, "my dog runs")
+    assert wishes.untuned == Wishes()
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        "the colours fade",
+        "a smooth stone rolls",
+        "the balloon grows twice as large as the house",
+        "she takes 20 steps forward",
+        "he skips two steps on the stairs",
+        "noise fills the street",
+        "grain pours into the mill",
+    ],
+)
+def test_a_story_that_sounds_like_a_number_stays_a_story(story: str) -> None:
+    assert take_wishes(f"a street, {story}") == (Wishes(), f"a street, {story}")
+
+
+def test_words_join_and_the_last_one_said_counts() -> None:
+    wishes, _ = take_wishes("a dog runs, add film grain, 32 fps, with 20 steps, with 12 steps")
+    assert wishes.tuning.given == {"grain": 0.1, "interpolation": 2, "steps": 12}
+    assert wishes.over(Wishes(tuning=Tuning(upscaling=2, grain=1))).tuning.given == {
+        **wishes.tuning.given,
+        "upscaling": 2,
+    }
+
+
+def test_more_motion_also_moves_the_condition() -> None:
+    assert grant(Wishes(motion="more"), QUALITY, None, None).tuning == Tuning(motion_amplitude=1.15)
+    assert grant(Wishes(motion="less"), QUALITY, None, None).tuning == Tuning()
+
+
 @given(
     st.integers(1, 10**9).map(lambda lines: Wishes(lines=lines))
     | st.tuples(st.integers(1, 700), st.integers(1, 700)).map(
@@ -102,8 +176,27 @@ def test_wishes_are_granted_within_the_limits_of_the_model(
 def test_no_words_raise_the_size_over_what_the_model_films(wishes: Wishes, preset: Preset) -> None:
     granted = grant(wishes, preset, None, None)
     most = preset.budget if preset.model == "demo" else AREAS[720]
-    if granted.size:
-        assert granted.size.width * granted.size.height <= 1.1 * most.width * most.height
+    size = granted.size or granted.preset.budget
+    assert (size.width - GRID / 2) * (size.height - GRID / 2) <= most.width * most.height, "but for the rounding"
+
+
+@pytest.mark.parametrize(
+    ("words", "shape", "size"),
+    [
+        ("720p", (1080, 1920), "720x1280"),
+        ("720p", (1920, 1080), "1280x720"),
+        ("480p", (1000, 1000), "624x624"),
+        ("720p, vertical", (1920, 1080), "720x1280"),
+    ],
+)
+def test_lines_give_the_area_and_the_picture_the_shape(words: str, shape: tuple[int, int], size: str) -> None:
+    message = request(f"a dog runs, {words}").model_copy(update={"images": (picture(1, *shape),)})
+    first = directed(message, Context())
+    assert str(filmed(first).size) == size
+    plain = request("a dog runs").model_copy(update={"images": (picture(1, *shape),)})
+    draft = draft_of(directed(plain, Context()), plain)
+    revised = filmed(directed(request(words), Context(draft=draft))).size
+    assert abs(revised.width / revised.height - filmed(first).size.width / filmed(first).size.height) < 0.05
 
 
 def test_an_option_comes_before_words() -> None:

@@ -2,37 +2,34 @@
 
 import argparse
 import asyncio
-import getpass
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
 from bot.cli import display
-from bot.cli.deliver import film
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, answer, complain, say
+from bot.cli.filming import again, make, plan_with, proceed, settings, wish
+from bot.cli.parameters import list_parameters
 from bot.cli.talk import converse
 from bot.crew import WorkerFailed
 from bot.discord.settings import DiscordSettings
 from bot.discord.token import application_of, state_of, token_of
 from bot.figures import figure_rows
 from bot.intake import named
-from bot.settings import BotSettings
 from bot.studio import Studio
-from bot.wish import Wish
-from planner.brief import OnPlanning
-from planner.compiler import compile_prompt
 from planner.settings import PlannerSettings
 from prompts import negative_prompt
 from storage.footage import probe, read_comment
-from storage.schema import Plan, UserError
+from storage.loras import LoraLibrary
+from storage.schema import Measured, Plan, UserError
 from storage.settings import read_settings
 from storage.timeline import film_seconds
 
@@ -62,31 +59,12 @@ def run(options: Options) -> int:
 # ---- the commands ---------------------------------------------------------------------------------------------------
 
 
-def make(options: Options) -> int:
-    """Film a story."""
-    studio, proposal = plan_with(options, lambda studio, say: studio.film(wish(options), say))
-    return film(studio, proposal, options)
-
-
-def proceed(options: Options) -> int:
-    """Film on."""
-    studio, proposal = plan_with(options, lambda studio, say: studio.proceed(wish(options), say))
-    return film(studio, proposal, options)
-
-
-def again(options: Options) -> int:
-    """Film a plan again."""
-    studio, proposal = plan_with(options, lambda studio, _: studio.again(wish(options)))
-    return film(studio, proposal, options)
-
-
 def plan(options: Options) -> int:
     """Show a storyboard."""
-    _, (told, notes) = plan_with(options, lambda studio, say: studio.sketch(wish(options), say))
-    prompts = [compile_prompt(window) for window in told.windows]
+    _, (told, prompts, notes) = plan_with(options, lambda studio, say: studio.sketch(wish(options), say))
     if not options.json:
         display.notes(notes)
-        display.storyboard(told.title, told, prompts, first_window=1)
+        display.storyboard(told, prompts)
         return 0
     windows: list[JsonValue] = [
         {
@@ -127,16 +105,18 @@ def cancel(options: Options) -> int:
 
 
 def show(options: Options) -> int:
-    """Show the plan inside a video."""
-    with named(options.file):
-        comment, frames = read_comment(options.file), probe(options.file).frames
-    try:
-        made = Plan.model_validate_json(comment or "")
-    except ValidationError as error:
-        raise UserError(f"{options.file} holds no plan: Longtake did not make it, or it was encoded anew.") from error
+    """Show a take with what was measured of it, or the plan inside a video."""
+    measured: tuple[Measured, ...] = ()
+    if isinstance(options.what, int):
+        take = Studio(settings()).takes.get(options.what)
+        made, frames, measured = take.plan, take.film.frames, take.film.measured
+    else:
+        made, frames = plan_inside(options.what)
     if options.json:
-        return answer({"frames": frames, "plan": made.model_dump(mode="json")})
+        rows: list[JsonValue] = [row.model_dump(mode="json") for row in measured]
+        return answer({"frames": frames, "plan": made.model_dump(mode="json"), "measured": rows})
     display.plan(made, frames)
+    display.measured(measured)
     return 0
 
 
@@ -154,6 +134,21 @@ def models(options: Options) -> int:
     if options.json:
         return answer(listed)
     display.models(listed)
+    return 0
+
+
+def loras(options: Options) -> int:
+    """List the LoRA library, and which models each LoRA fits."""
+    library = LoraLibrary(settings().lora_dir)
+    entries = library.entries()
+    examined = ask_engine("loras") if entries else {}
+    if options.json:
+        told: list[JsonValue] = [
+            {"name": lora.name, **lora.sheet.model_dump(mode="json"), "fault": lora.fault, **examined[lora.name]}
+            for lora in entries
+        ]
+        return answer({"folder": str(library.folder), "loras": told})
+    display.loras(library, entries, examined)
     return 0
 
 
@@ -221,22 +216,14 @@ def talk(options: Options) -> int:
 # ---- what they share ------------------------------------------------------------------------------------------------
 
 
-def plan_with(options: Options, ask: Callable[[Studio, OnPlanning], Awaitable[Answered]]) -> tuple[Studio, Answered]:
-    """The studio, and what its director answers. A language model's process ends with the question."""
-    studio = Studio(settings(), read_settings(PlannerSettings))
-
-    async def answered() -> Answered:
-        async with studio:
-            with display.planning(quiet=options.json or studio.model is None) as say:
-                return await ask(studio, say)
-
-    return studio, asyncio.run(answered())
-
-
-def wish(options: Options) -> Wish:
-    """What was typed, as the studio takes it."""
-    given = {name: value for name, value in vars(options).items() if name in Wish.__dataclass_fields__}
-    return Wish(text=getattr(options, "story", None) or "", requester=getpass.getuser(), **given)
+def plan_inside(video: Path) -> tuple[Plan, int]:
+    """The plan that `video` was filmed from, and its frames."""
+    with named(video):
+        comment, frames = read_comment(video), probe(video).frames
+    try:
+        return Plan.model_validate_json(comment or ""), frames
+    except ValidationError as error:
+        raise UserError(f"{video} holds no plan: Longtake did not make it, or it was encoded anew.") from error
 
 
 def ask_engine(question: str) -> dict[str, Any]:
@@ -249,23 +236,20 @@ def ask_engine(question: str) -> dict[str, Any]:
     return said
 
 
-def settings() -> BotSettings:
-    """The settings of this folder."""
-    return read_settings(BotSettings)
-
-
 COMMANDS = {
     "make": make,
     "continue": proceed,
     "again": again,
     "plan": plan,
     "talk": talk,
+    "parameters": list_parameters,
     "queue": queue,
     "history": history,
     "cancel": cancel,
     "show": show,
     "worker": worker,
     "models": models,
+    "loras": loras,
     "bench": examine,
     "bot": bot,
     "invite": invite,

@@ -4,8 +4,11 @@ import argparse
 import shutil
 import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from bot.cli import display
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, answer, complain, say
@@ -13,56 +16,112 @@ from bot.crew import WorkerFailed
 from bot.progress import clock
 from bot.proposal import Proposal
 from bot.studio import Studio
-from storage.schema import Job, JobState, UserError
+from storage.schema import Job, JobState, Take, UserError
 
 Options = argparse.Namespace
 
 
-def film(studio: Studio, proposal: Proposal, options: Options) -> int:
-    """Queue a plan, watch it being filmed, and leave the video where it was asked for."""
-    if options.out:
-        require_free(options.out, [*getattr(options, "images", []), getattr(options, "video", None)])
-    if not options.json:
-        display.notes(proposal.notes)
-    return deliver(studio, studio.submit(proposal), proposal.notes, options)
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a job: the video and its take, or what was complained of already."""
+
+    code: int = 0
+    take: Take | None = None
+    video: Path = Path()
+
+
+def film(studio: Studio, proposals: Sequence[Proposal], options: Options) -> int:
+    """Queue plans, watch them being filmed, and leave each video where it was asked for."""
+    outs = numbered(options.out, len(proposals))
+    for place in filter(None, outs):
+        require_free(place, [*getattr(options, "images", []), getattr(options, "video", None)])
+    told: list[tuple[str, ...]] = []
+    for proposal in proposals:
+        if not options.json and proposal.notes not in told:
+            display.notes(proposal.notes)
+        told.append(proposal.notes)
+    jobs = [studio.submit(proposal) for proposal in proposals]
+    if len(jobs) == 1:
+        return deliver(studio, jobs[0], told[0], options)
+    deliveries = [Delivery(EXIT_INTERRUPTED)] * len(jobs)
+    for number, (job, out) in enumerate(zip(jobs, outs, strict=True)):
+        deliveries[number] = fetch(studio, job, out, quiet=options.json)
+        if deliveries[number].code == EXIT_INTERRUPTED:
+            for waiting in jobs[number + 1 :]:
+                studio.cancel(waiting.id)
+            break
+        if not options.json:
+            report(deliveries[number])
+    if options.json:
+        films: list[JsonValue] = [facts(*each) for each in zip(deliveries, told, strict=True) if each[0].take]
+        answer({"films": films})
+    return max(delivery.code for delivery in deliveries)
 
 
 def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) -> int:
     """Watch a job being filmed, and leave the video where it was asked for."""
+    delivery = fetch(studio, job, options.out, quiet=options.json)
+    if delivery.take is None:
+        return delivery.code
+    return answer(facts(delivery, notes)) if options.json else report(delivery)
+
+
+def fetch(studio: Studio, job: Job, out: Path | None, quiet: bool) -> Delivery:
+    """Watch a job being filmed, and copy the video to `out`, or to a name that is free here."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     try:
-        job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=options.json)
+        job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=quiet)
     except KeyboardInterrupt:
         if studio.jobs.get(job.id).state is not JobState.DONE:
             studio.cancel(job.id)
-            return complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED)
+            return Delivery(complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED))
         job = studio.jobs.get(job.id)
     except WorkerFailed as error:
-        return complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED)
+        return Delivery(complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED))
     if job.state is not JobState.DONE or job.take is None:
-        return complain(f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else "."), EXIT_FAILED)
+        return Delivery(complain(f"Job {job.id} {job.state}" + (f": {job.error}" if job.error else "."), EXIT_FAILED))
     take = studio.takes.get(job.take)
-    video = options.out or free_name(f"longtake-{take.id}")
+    video = out or free_name(f"longtake-{take.id}")
     try:
         copy_whole(studio.media.path(take.film.video), video)
     except OSError as error:
-        return complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
-    if options.json:
-        return answer(
-            {
-                "video": str(video),
-                "take": take.id,
-                "frames": take.film.frames,
-                "seconds_taken": round(take.film.render_seconds, 3),
-                "seed": take.plan.seed,
-                "trained": take.film.trained,
-                "notes": [*notes],
-            }
+        return Delivery(
+            complain(f"Take {take.id} is kept, but {video} cannot be written: {error.strerror}.", EXIT_FAILED)
         )
+    return Delivery(0, take, video)
+
+
+def facts(delivery: Delivery, notes: Sequence[str]) -> dict[str, JsonValue]:
+    """A film for scripts."""
+    take = delivery.take
+    assert take is not None
+    return {
+        "video": str(delivery.video),
+        "take": take.id,
+        "frames": take.film.frames,
+        "seconds_taken": round(take.film.render_seconds, 3),
+        "seed": take.plan.seed,
+        "trained": take.film.trained,
+        "notes": [*notes],
+    }
+
+
+def report(delivery: Delivery) -> int:
+    """Say where a film lies; what came to nothing has been complained of."""
+    take = delivery.take
+    if take is None:
+        return delivery.code
     untrained = "" if take.film.trained else " The model is untrained: expect shapeless colours."
     seconds, windows = take.film.render_seconds, len(take.plan.windows)
     took = f"{clock(seconds)}, {seconds / windows:.1f} s a window"
-    return say(f"Take {take.id}: {video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
+    return say(f"Take {take.id}: {delivery.video}, {take.film.seconds:.2f} s, filmed in {took}.{untrained}")
+
+
+def numbered(out: Path | None, count: int) -> list[Path | None]:
+    """A place for each of several films: film.mp4 becomes film-1.mp4, film-2.mp4 and so on."""
+    if out is None or count == 1:
+        return [out] * count
+    return [out.with_stem(f"{out.stem}-{number}") for number in range(1, count + 1)]
 
 
 def require_free(out: Path, inputs: Sequence[Path | None]) -> None:

@@ -1,7 +1,7 @@
 """Answers as text for a terminal. What a script reads goes to stdout, everything else to stderr."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from bot.progress import progress_text
-from storage.schema import Job, Plan, Storyboard, Take
-from storage.timeline import DROPPED_FRAMES, FPS, film_time
+from planner.parameters import written
+from planner.tuning import extras_of
+from storage.loras import LibraryLora, LoraLibrary
+from storage.schema import Job, Measured, Plan, Storyboard, Take
+from storage.timeline import FPS, film_time, shown_seconds
 
 BAR_STEPS = 1000
 
@@ -77,14 +80,15 @@ def watch(jobs: Iterator[Job], place_of: Callable[[int], int | None], *, quiet: 
     return job
 
 
-def storyboard(title: str, told: Storyboard, prompts: Iterable[str], first_window: int) -> None:
+def storyboard(told: Storyboard, prompts: Iterable[str], first_window: int = 1, discarded: int = 0) -> None:
     """Window by window: what happens at which second of the film, and what the network reads."""
-    stdout.print(f"[bold]{escape(title)}[/bold]")
+    stdout.print(f"[bold]{escape(told.title)}[/bold]")
     for number, (window, prompt) in enumerate(zip(told.windows, prompts, strict=True), first_window):
-        shown_from = film_time(number, 0.0 if number == 1 else DROPPED_FRAMES / FPS)
+        shown_from, _ = shown_seconds(number, discarded)
         stdout.print(f"\n[bold]Window {number}[/bold], from {shown_from:.2f} s")
         for beat in window.beats:
-            stdout.print(f"  {film_time(number, beat.seconds):5.2f} s  {escape(beat.action)}", soft_wrap=True)
+            time = film_time(number, beat.seconds, discarded)
+            stdout.print(f"  {time:5.2f} s  {escape(beat.action)}", soft_wrap=True)
         if window.camera:
             stdout.print(f"  camera   {escape(window.camera)}")
         if window.anchor:
@@ -112,10 +116,15 @@ def history(tree: Iterable[tuple[int, Take]], channel: str) -> None:
     stdout.print(table if table.row_count else f"There is no take in {escape(channel)} yet.")
 
 
+def planned(made: Plan) -> None:
+    """The storyboard of a plan, and what the network reads of it."""
+    storyboard(made.storyboard, [w.prompt for w in made.windows], made.first_window, made.discard_frames)
+
+
 def plan(made: Plan, frames: int) -> None:
     """The plan inside a video."""
     sampling = made.sampling
-    storyboard(made.storyboard.title, made.storyboard, [window.prompt for window in made.windows], made.first_window)
+    planned(made)
     table = _table("", "")
     table.show_header = False
     rows = {
@@ -126,12 +135,27 @@ def plan(made: Plan, frames: int) -> None:
         "solver": f"{sampling.solver}, {sampling.steps} steps",
         "sigmas": ", ".join(f"{sigma:.4f}" for sigma in sampling.sigmas),
         "guidance": ", ".join(f"{phase.expert} {phase.guidance:g}" for phase in sampling.phases),
+        "LoRAs": ", ".join(f"{lora.name} {lora.strength}" for lora in made.loras) or "none",
         "source": made.source.kind,
+        **({"set": written(extras)} if (extras := extras_of(made)) else {}),
     }
     for name, value in rows.items():
         table.add_row(name, value)
     stdout.print()
     stdout.print(table)
+
+
+def measured(windows: Sequence[Measured]) -> None:
+    """How well each window goes on from the one before, and how far the colours have gone from those of the first."""
+    if not windows:
+        return
+    table = _table("window", "seam, PSNR", "seam, colour", "drift")
+    for row in windows:
+        seam = (f"{row.seam.psnr:.1f} dB", f"{row.seam.colour:.2f}") if row.seam else ("", "")
+        table.add_row(str(row.window), *seam, f"{row.drift:.2f}")
+    stdout.print()
+    stdout.print(table)
+    stdout.print("[dim]colour and drift: distances in CIE Lab; 2.3 is just to be seen[/dim]")
 
 
 def models(listed: dict[str, Any]) -> None:
@@ -144,6 +168,24 @@ def models(listed: dict[str, Any]) -> None:
         stdout.print(f"cannot be used: {line}", markup=False)
     if listed["missing"]:
         stdout.print("\nlongtake models get svi2pro downloads what is missing.")
+
+
+def loras(library: LoraLibrary, entries: Sequence[LibraryLora], examined: dict[str, Any]) -> None:
+    """The LoRA library: each by name, and what is wrong with it."""
+    table = _table("name", "title", "fits", "expert", "strength", "trigger words")
+    for lora in entries:
+        fits = ", ".join(examined[lora.name]["fits"]) or "NO MODEL"
+        sheet = lora.sheet
+        words = ", ".join(sheet.triggers)
+        cells = lora.name, sheet.title, fits, sheet.expert or "both", sheet.strength_of(None), words
+        table.add_row(*map(escape, cells))
+    if not entries:
+        plain(f"The LoRA library {library.folder} is empty: put NAME.safetensors there, and NAME.json beside it.")
+        return
+    stdout.print(table)
+    for lora in entries:
+        for line in filter(None, (lora.sheet.description, lora.fault, examined[lora.name]["keys"])):
+            stdout.print(f"{lora.name}: {line}", markup=False, soft_wrap=True)
 
 
 def facts(rows: dict[str, str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+MOST_REPEATS = 25
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 LARGEST = 2**63 - 1  # of what the database counts with
 
@@ -44,15 +45,28 @@ def parser() -> argparse.ArgumentParser:
     make = command("make", "film a story that starts from a picture")
     _story(make)
     _pictures(make)
+    make.add_argument("--black", action="store_true", help="start from black; it is picture 1")
+    _anchors(make)
+    _guide(make)
     _numbers(make)
+    _loras(make)
     _timing(make)
+    _several(make)
+    make.add_argument(
+        "--pairs", choices=["all", "matched"],
+        help="a film for each picture and line of the story: of all pairs, or of those side by side",
+    )  # fmt: skip
     _output(make)
 
     further = command("continue", "film on, after the channel's last take, another take, or a video file")
     _story(further)
     _pictures(further)
+    _anchors(further)
+    _guide(further)
     _numbers(further)
+    _loras(further)
     _timing(further)
+    _several(further)
     source = further.add_mutually_exclusive_group()
     source.add_argument("--take", type=_number, metavar="N", help="the take to continue (default: the channel's last)")
     source.add_argument("--video", type=Path, metavar="FILE", help="the video file to continue")
@@ -64,12 +78,15 @@ def parser() -> argparse.ArgumentParser:
     again = command("again", "film the same plan with new seeds")
     again.add_argument("--take", type=_number, metavar="N", help="the take to film again (default: the channel's last)")
     again.add_argument("--seed", type=int, metavar="N", help="seed of the new take")
+    _settings(again)
+    _several(again)
     _output(again)
 
     plan = command("plan", "show the storyboard of a story and film nothing")
     _story(plan)
     _pictures(plan)
     _numbers(plan)
+    _loras(plan)
     _channel(plan)
 
     talk = command(
@@ -77,8 +94,10 @@ def parser() -> argparse.ArgumentParser:
     )
     talk.add_argument("story", type=_text, nargs="?", metavar="MESSAGE", help="one message, as you would say it")
     _pictures(talk)
+    _loras(talk)
     talk.add_argument("--take", type=_number, metavar="N", help="the take that is answered")
     talk.add_argument("--preset", metavar="NAME", help="a way to film; see settings")
+    _settings(talk)
     _output(talk)
 
     _channel(command("queue", "list what waits and what is being filmed"), default=None)
@@ -86,13 +105,17 @@ def parser() -> argparse.ArgumentParser:
     _channel(history)
     cancel = command("cancel", "cancel a job")
     cancel.add_argument("job", type=_number, metavar="ID")
-    show = command("show", "show the plan inside a video that Longtake made")
-    show.add_argument("file", type=Path, metavar="FILE")
+    show = command("show", "show a take: its plan, and what was measured at its seams; or the plan inside a video")
+    show.add_argument(
+        "what", type=_take_or_file, metavar="TAKE|FILE", help="a take's number, or a video that Longtake made"
+    )
+    command("parameters", "list everything that --set knows: name, values, default, what it does")
     worker = commands.add_parser("worker", help="render jobs until it is stopped")
     worker.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
     models = command("models", "list the files of the 14 B model that are here and that are missing, or get them")
     models.add_argument("action", nargs="?", choices=["get"], metavar="get", help="download what is missing")
-    models.add_argument("set", nargs="?", default="svi2pro", metavar="SET", help="svi2pro")
+    models.add_argument("set", nargs="?", default="svi2pro", metavar="SET", help="svi2pro, lightning or lightning-2025")
+    command("loras", "list the LoRA library: names, titles, trigger words, strengths, and which model each fits")
     bench = command("bench", "examine the director on requests that ship, or the demonstration model on photographs")
     bench.add_argument("what", choices=["planner", "demo"], metavar="planner|demo", help="what is examined")
     bench.add_argument(
@@ -126,7 +149,47 @@ def _numbers(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seconds", type=float, metavar="N", help="length (default: what the story needs)")
     command.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: the picture's aspect)")
     command.add_argument("--seed", type=int, metavar="N", help="same seed, same video (default: a new one)")
-    command.add_argument("--preset", metavar="NAME", help="demo, demo-fast, quality, lightning or lightning-3phase")
+    command.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="demo, demo-fast, quality, lightning, lightning-2025, lightning-3phase or enhanced",
+    )
+    _settings(command)
+
+
+def _settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", dest="settings", type=_text,
+        help="any other number, see longtake parameters and docs/parameters.md (may be repeated)",
+    )  # fmt: skip
+
+
+def _guide(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--guide", type=Path, metavar="FILE", help="a video that the film follows, from its first window on"
+    )
+    command.add_argument("--guide-mask", type=Path, metavar="FILE", help="white where it may leave that")
+
+
+def _anchors(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--anchor", type=Path, action="append", default=[], metavar="FILE", dest="anchors",
+        help="a picture for a window, from the first without a start picture on; the last one stays (may be repeated)",
+    )  # fmt: skip
+
+
+def _several(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--repeat", type=_repeats, default=1, metavar="N", help="that many films, each after the first with a new seed"
+    )
+
+
+def _loras(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--lora", type=_text, action="append", default=[], metavar="NAME[:STRENGTH]", dest="loras",
+        help="a LoRA of the library, see longtake loras; none leaves out those of the film that goes on "
+        "(may be repeated)",
+    )  # fmt: skip
 
 
 def _timing(command: argparse.ArgumentParser) -> None:
@@ -155,6 +218,17 @@ def _number(text: str) -> int:
     if not re.fullmatch(r"\d{1,19}", text) or int(text) > LARGEST:
         raise argparse.ArgumentTypeError(f"a number is needed, not {text!r}")
     return int(text)
+
+
+def _repeats(text: str) -> int:
+    if not re.fullmatch(r"\d{1,2}", text) or not 1 <= int(text) <= MOST_REPEATS:
+        raise argparse.ArgumentTypeError(f"1 to {MOST_REPEATS} are needed, not {text!r}")
+    return int(text)
+
+
+def _take_or_file(text: str) -> int | Path:
+    """The number of a take; of a file that is called like one the path is ./7."""
+    return _number(text) if text.isdecimal() else Path(text)
 
 
 def _size(text: str) -> tuple[int, int]:

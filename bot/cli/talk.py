@@ -43,9 +43,7 @@ def show_reply(studio: Studio, reply: Reply, options: Options) -> int:
     else:
         display.lines(reply.lines)
     if reply.draft and not options.json:
-        plan = reply.draft.plan
-        prompts = [window.prompt for window in plan.windows]
-        display.storyboard(plan.storyboard.title, plan.storyboard, prompts, plan.first_window)
+        display.planned(reply.draft.plan)
         say("\nSay “film it”, or what should be different.")
     return deliver(studio, reply.job, (), options) if reply.job else 0
 

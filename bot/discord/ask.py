@@ -37,6 +37,8 @@ class Ask:
     seed: int | None = None
     preset: str | None = None
     style: str | None = None
+    settings: str = ""  # NAME=VALUE, as often as wanted
+    lora: str | None = None  # of the library
 
     @property
     def guild(self) -> discord.Guild | None:

@@ -4,6 +4,8 @@ from bot.discord.safe import one_line
 from bot.discord.texts import say
 from bot.progress import clock
 from bot.studio import Studio
+from planner.parameters import written
+from planner.tuning import extras_of
 from storage.schema import Card, Plan, Storyboard, Take
 from storage.timeline import film_time
 
@@ -26,6 +28,8 @@ def details_of(take: Take, locale: str) -> str:
             took=clock(take.film.render_seconds),
         )
     ]
+    if extras := extras_of(plan):
+        lines.append(f"`{written(extras)}`")
     return cut("\n".join([*lines, *prompts_of(plan)]))
 
 

@@ -9,7 +9,7 @@ from bot.discord.answering import answering, ask_of, refuse
 from bot.discord.safe import one_line
 from bot.discord.texts import say
 from planner.compiler import rewrite
-from storage.schema import Beat, Card, Draft, StoryboardWindow, Take, UserError
+from storage.schema import Beat, Card, Draft, Plan, StoryboardWindow, Take, UserError
 from storage.timeline import film_time, shown_seconds
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ class WindowModal(discord.ui.Modal):
         super().__init__(title=say(locale, "editor.window", number=number))
         self._client, self._draft, self._index, self._card = client, draft, index, card
         window = draft.plan.storyboard.windows[index]
-        beats = "\n".join(f"{film_time(number, beat.seconds):.2f} {beat.action}" for beat in window.beats)
+        discarded = draft.plan.discard_frames
+        times = [film_time(number, beat.seconds, discarded) for beat in window.beats]
+        beats = "\n".join(f"{time:.2f} {beat.action}" for time, beat in zip(times, window.beats, strict=True))
         paragraph = discord.TextStyle.paragraph
         self.scene = _field(window.scene, paragraph, 1000)
         self.beats = _field(beats, paragraph, 2000)
@@ -109,7 +111,7 @@ class WindowModal(discord.ui.Modal):
         window = plan.storyboard.windows[index].model_copy(
             update={
                 "scene": self.scene.value.strip(),
-                "beats": beats_of(self.beats.value, plan.first_window + index, locale),
+                "beats": beats_of(self.beats.value, plan, index, locale),
                 "camera": self.camera.value.strip(),
             }
         )
@@ -138,9 +140,10 @@ def _field(text: str, style: discord.TextStyle, longest: int) -> "discord.ui.Tex
     return discord.ui.TextInput(default=text[:longest], style=style, max_length=longest, required=False)
 
 
-def beats_of(text: str, window: int, locale: str) -> tuple[Beat, ...]:
-    """Lines like "6.5 the dog jumps", in seconds of the film, as beats of a window in its own seconds."""
-    begins, ends = shown_seconds(window)
+def beats_of(text: str, plan: Plan, index: int, locale: str) -> tuple[Beat, ...]:
+    """Lines like "6.5 the dog jumps", in seconds of the film, as beats of a plan's window in its own seconds."""
+    window, discarded = plan.first_window + index, plan.discard_frames
+    begins, ends = shown_seconds(window, discarded)
     beats = []
     for line in filter(None, map(str.strip, text.splitlines())):
         match = _BEAT.match(line)
@@ -151,6 +154,6 @@ def beats_of(text: str, window: int, locale: str) -> tuple[Beat, ...]:
             raise UserError(
                 say(locale, "error.beat_outside", seconds=f"{seconds:g}", begins=f"{begins:.2f}", ends=f"{ends:.2f}")
             )
-        own = max(seconds, begins) - film_time(window, 0.0)
+        own = max(seconds, begins) - film_time(window, 0.0, discarded)
         beats.append(Beat(seconds=round(own, 2), action=match["action"].strip()))
     return tuple(sorted(beats, key=lambda beat: beat.seconds))

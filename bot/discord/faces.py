@@ -166,14 +166,16 @@ def windows_of(
     faces = []
     for index, window in enumerate(plan.storyboard.windows, start=1):
         number = plan.source.head_windows + index
-        begins, ends = shown_seconds(number)
+        begins, ends = shown_seconds(number, plan.discard_frames)
         faces.append(
             WindowFace(
                 number=number,
                 begins=begins,
                 ends=ends,
                 scene=window.scene,
-                beats=tuple((film_time(number, beat.seconds), beat.action) for beat in window.beats),
+                beats=tuple(
+                    (film_time(number, beat.seconds, plan.discard_frames), beat.action) for beat in window.beats
+                ),
                 camera=window.camera,
                 done=index in filmed,
                 running=progress is not None and progress.window == index and index not in filmed,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bot.batch import repeated
 from bot.conversation import Conversation, Reply
 from bot.discord.answering import sentence_of
 from bot.discord.ask import Ask, pictures_of
@@ -20,10 +21,10 @@ from bot.discord.settings import DiscordSettings
 from bot.discord.shown import not_filmed, shown_by
 from bot.discord.texts import say
 from bot.proposal import Proposal
-from bot.studio import Studio
+from bot.studio import Studio, new_seed
 from bot.wish import Wish, require_place
 from storage.cards import Withdrawn
-from storage.schema import Card, Draft, IntentKind, JobState, Policy, Request, Take, UserError
+from storage.schema import Card, Draft, IntentKind, JobState, Policy, Request, Style, Take, UserError
 
 Propose = Callable[[Wish], Awaitable[Proposal]]
 LONGEST_LINE = 1000  # letters of a sentence that answers
@@ -68,9 +69,12 @@ class Front(Forgetting):
 
     # ---- what is commanded ----
 
-    async def film(self, ask: Ask) -> None:
-        """A film from a picture."""
-        await self._propose(ask, None, self.studio.film)
+    async def film(self, ask: Ask, takes: int = 1) -> None:
+        """A film from a picture, or several of one plan: each has a card and seeds of its own."""
+        proposal = await self._propose(ask, None, self.studio.film)
+        others = repeated([proposal], takes, new_seed)[1:] if proposal else []
+        for number, other in enumerate(others, start=2):
+            await self.show_draft(replace(ask, event=f"{ask.event}/{number}"), other.draft, approve=None)
 
     async def proceed(self, ask: Ask, take: Take) -> None:
         """What comes after a take. Without words, the director says what happens next."""
@@ -90,7 +94,7 @@ class Front(Forgetting):
         if ask.attachments:
             await self._propose(ask, None, self.studio.film, approve=True)
             return ()
-        storyboard, notes = await self.studio.sketch(self._wish(ask, self.admit(ask)))
+        storyboard, _, notes = await self.studio.sketch(self._wish(ask, self.admit(ask)))
         return (*storyboard_text(storyboard), *notes, say(ask.locale, "plan.no_picture"))
 
     async def approve(self, ask: Ask, card: Card) -> None:
@@ -114,7 +118,7 @@ class Front(Forgetting):
         request = Request(text="", channel=errand.channel, requester=errand.requester, restricted=errand.restricted)
         return Draft(request=request, plan=take.plan, parent=errand.parent, again_of=take.id)
 
-    async def show_draft(self, ask: Ask, draft: Draft, approve: bool = True) -> None:
+    async def show_draft(self, ask: Ask, draft: Draft, approve: bool | None = True) -> None:
         """A new card for a draft that is ready: it waits for a word, or is filmed at once."""
         policy = self.admit(ask)
         wish = self._wish(ask, policy)
@@ -169,7 +173,10 @@ class Front(Forgetting):
 
     # ---- inside ----
 
-    async def _propose(self, ask: Ask, take: Take | None, propose: Propose, approve: bool | None = None) -> None:
+    async def _propose(
+        self, ask: Ask, take: Take | None, propose: Propose, approve: bool | None = None
+    ) -> Proposal | None:
+        """What is planned and stands on a card of its own; None if that was cancelled meanwhile."""
         policy = self.admit(ask)
         if approve:
             policy = policy.model_copy(update=FREE)
@@ -181,7 +188,8 @@ class Front(Forgetting):
                 CardDesk(self.studio.cards, None, card).keep(proposal.draft)
                 return Reply(proposal.notes, proposal)
 
-            await self._direct(ask, policy, direct, approve)
+            reply = await self._direct(ask, policy, direct, approve)
+            return reply.draft if reply else None
 
     async def resume(self, ask: Ask, card: Card, approve: bool | None = None) -> None:
         """Go on with what was asked before we were killed, and whose plan lies on its card."""
@@ -191,33 +199,32 @@ class Front(Forgetting):
 
     async def _direct(
         self, ask: Ask, policy: Policy, direct: Callable[[Card], Awaitable[Reply]], approve: bool | None = None
-    ) -> None:
-        """A card from the first word on; what goes wrong is told on it."""
+    ) -> Reply | None:
+        """A card from the first word on; what goes wrong is told on it, and then there is no reply."""
         card = await self.board.open(ask)
         try:
             reply = await direct(card)
             if self._dropped(card):
-                return
+                return None
             if reply.draft and not self._waits(ask, policy, approve):
-                wish = self._wish(ask, policy)
-                reply = replace(
-                    self.conversation.film_draft(wish, CardDesk(self.studio.cards, None, card)), lines=reply.lines
-                )
+                filmed = self.conversation.film_draft(self._wish(ask, policy), CardDesk(self.studio.cards, None, card))
+                reply = replace(reply, job=filmed.job)
         except Withdrawn:
-            return
+            return None
         except Exception as error:  # whatever it was, the asker is told and the card is settled
             if self._dropped(card):
-                return
+                return None
             if passes(error) and ask.message is not None:
                 raise  # it is heard again
             if ask.message is None:  # there is a way to say it privately
                 await self.board.forget(card)
                 raise
             await self.board.fail(card.id, sentence_of(error, ask.locale, "error.planner_failed"))
-            return
+            return None
         finally:
             self.board.opening.directed(card)
         await self.board.refresh(card.id, reply.lines)
+        return reply
 
     def _dropped(self, card: Card) -> bool:
         """Whether a card was cancelled while its plan was made; what was planned is thrown away, and not filmed."""
@@ -258,8 +265,9 @@ class Front(Forgetting):
         return take.id if take else None
 
     def _wish(self, ask: Ask, policy: Policy, pictures: Sequence[Path] = (), take: int | None = None) -> Wish:
+        style = self._style(ask, policy)
         return Wish(
-            text=self._styled(ask, policy),
+            text=f"{ask.text.rstrip('. ')}. {style.words}" if style and ask.text else ask.text,
             channel=ask.channel_key,
             requester=ask.asker_key,
             images=pictures,
@@ -267,6 +275,8 @@ class Front(Forgetting):
             size=ask.size,
             seed=ask.seed,
             preset=ask.preset,
+            settings=(ask.settings,) if ask.settings else (),
+            loras=(lora,) if (lora := ask.lora or (style.lora if style else "")) else (),
             take=take,
             message=str(ask.message) if ask.message else None,
             policy=policy,
@@ -278,16 +288,12 @@ class Front(Forgetting):
         named = take is not None or any(letter.isdigit() for letter in ask.text)
         return None if named or not ask.text else self.studio.manners.person(ask.asker_key).seconds
 
-    def _styled(self, ask: Ask, policy: Policy) -> str:
-        """The words, with those of the style that was asked for. A person's own one is for new films: said words
-        without a picture may be "film it" or a change, and have to stay what they are."""
+    def _style(self, ask: Ask, policy: Policy) -> Style | None:
+        """The style that was asked for. A person's own one is for new films: said words without a picture may be
+        "film it" or a change, and have to stay what they are."""
         own = self.studio.manners.person(ask.asker_key).style if ask.message is None or ask.attachments else None
         name = ask.style or own
-        if name is None:
-            return ask.text
-        words = next((style.words for style in policy.styles if style.name == name), None)
-        if words is None and ask.style is None:
-            return ask.text  # a default of their own, from another server
-        if words is None:
-            raise UserError(say(ask.locale, "error.no_style", style=name))
-        return f"{ask.text.rstrip('. ')}. {words}" if ask.text else ask.text
+        style = next((style for style in policy.styles if style.name == name), None)
+        if style is None and ask.style is not None:  # a default of their own may be from another server
+            raise UserError(say(ask.locale, "error.no_style", style=ask.style))
+        return style

@@ -33,18 +33,22 @@ class Part(StrEnum):
     SVI_LOW = "SVI 2.0 Pro LoRA, low noise"
     LIGHTNING_HIGH = "Lightning LoRA, high noise"
     LIGHTNING_LOW = "Lightning LoRA, low noise"
+    LIGHTNING_2025_HIGH = "Lightning LoRA of October 2025, high noise"
     PREVIEW = "preview decoder taew2_1"
 
 
-OPTIONAL = frozenset({Part.LIGHTNING_HIGH, Part.LIGHTNING_LOW, Part.PREVIEW})
+OPTIONAL = frozenset({Part.LIGHTNING_HIGH, Part.LIGHTNING_LOW, Part.LIGHTNING_2025_HIGH, Part.PREVIEW})
 _EXPERTS = {Expert.HIGH_NOISE: Part.HIGH_NOISE, Expert.LOW_NOISE: Part.LOW_NOISE}
 _SVI = {Expert.HIGH_NOISE: Part.SVI_HIGH, Expert.LOW_NOISE: Part.SVI_LOW}
 _LIGHTNING = {Expert.HIGH_NOISE: Part.LIGHTNING_HIGH, Expert.LOW_NOISE: Part.LIGHTNING_LOW}
+
+FINISH_DIR = "finish"  # of a models folder: networks that finish a film, which are no part of the set
 
 _SUFFIXES = (".safetensors", ".gguf", ".pth")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _NOISE = re.compile(r"(?<![a-z])(high|low)(?=noise|[^a-z]|$)")
 _DISTILLED = re.compile(r"lightx2v|lightning|distill|seko|(?<!\d)[48]_?steps?")
+_MOE_DISTILLED = re.compile(r"mo_?e_distill")  # "MoE" comes out as two words
 _SVI_PRO = re.compile(r"(?<![a-z])svi(?![a-z]).*(?<![a-z])pro(?![a-z])")
 _PREVIEW = re.compile(r"(?<![a-z])taew2_1(?!\d)")
 _SPARE_ROWS = 512  # at most so many rows of UMT5's embedding stand for no token
@@ -90,8 +94,11 @@ class Found:
         return self.pieces[part].path
 
 
-def find_models(models_dir: Path) -> Found:
-    """The pieces in a folder and below it. Nothing but headers is read; hidden folders are left out, links followed."""
+def find_models(models_dir: Path, *, distilled_experts: bool = False) -> Found:
+    """The pieces in a folder and below it. Nothing but headers is read; hidden folders are left out, links followed.
+
+    distilled_experts: take no experts but those whose names say that they were distilled.
+    """
     ranked: list[tuple[_Rank, str, Piece]] = []
     unusable: list[Unusable] = []
     vocabularies: dict[Path, int] = {}
@@ -107,7 +114,8 @@ def find_models(models_dir: Path) -> Found:
         except UserError as error:
             unusable.append(Unusable(path, str(error)))
         else:
-            ranked.append((rank, str(path), piece))
+            if rank[0] or not distilled_experts or piece.part not in _EXPERTS.values():
+                ranked.append((rank, str(path), piece))
     pieces: dict[Part, Piece] = {}
     for _, _, piece in sorted(ranked, key=lambda entry: entry[:2]):
         pieces.setdefault(piece.part, piece)
@@ -166,6 +174,8 @@ def _lora_part(path: Path, root: Path) -> Part:
         names = _words(str(path.relative_to(root)))
         if expert is not None and _SVI_PRO.search(_words(path.name)):
             return _SVI[expert]
+        if expert is Expert.HIGH_NOISE and _MOE_DISTILLED.search(names):
+            return Part.LIGHTNING_2025_HIGH
         if expert is not None and _DISTILLED.search(names) and "t2v" not in names:
             return _LIGHTNING[expert]
     raise Foreign(f"{path.name} is no part of the set.")
@@ -178,7 +188,9 @@ def _files_in(root: Path) -> Iterator[Path]:
         subfolders[:] = sorted(
             name
             for name in subfolders
-            if not name.startswith(".") and os.path.realpath(os.path.join(folder, name)) not in seen  # noqa: PTH118
+            if not name.startswith(".")
+            and Path(folder, name) != root / FINISH_DIR
+            and os.path.realpath(os.path.join(folder, name)) not in seen  # noqa: PTH118
         )
         seen.add(os.path.realpath(folder))
         if _is_model_folder(Path(folder)):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.colours import to_lab
 from engine.demo.film import PAN, TILT, ZOOM_IN, ZOOM_OUT
 from engine.demo.stage import FPS, HEIGHT, WIDTH
 
@@ -54,11 +55,29 @@ def movement(first: Tensor, second: Tensor) -> Tensor:
     return found if found.isfinite().all() and found.abs().max() < max(height, width) else torch.zeros(3)
 
 
+def contrast(pixels: Tensor) -> Tensor:
+    """Luminance less that of the surroundings, so that a change of light is no movement. [3, F, H, W] -> [F, H, W]"""
+    grey = luminance(pixels)
+    return grey - F.avg_pool2d(grey[:, None], 31, 1, 15)[:, 0]
+
+
+def flow(pixels: Tensor) -> float:
+    """How fast a clip moves, in pixels a second: the median of the picture's quarters, on average over time.
+
+    A quarter without detail may be taken for anything, hence the median.
+    """
+    grey = contrast(pixels)
+    quarters = [part for half in grey.chunk(2, dim=1) for part in half.chunk(2, dim=2)]
+    starts = range(0, len(grey) - GAP, GAP)
+    moved = torch.stack(
+        [torch.stack([movement(part[i], part[i + GAP])[:2].norm() for part in quarters]) for i in starts]
+    )
+    return float(moved.quantile(0.5, dim=1).mean()) / GAP * FPS
+
+
 def camera_path(pixels: Tensor) -> Tensor:
     """Movement of the whole clip, as `movement` counts it. [3]"""
-    grey = luminance(pixels)
-    # local contrast, so that a change of light is no movement
-    grey = grey - F.avg_pool2d(grey[:, None], 31, 1, 15)[:, 0]
+    grey = contrast(pixels)
     return torch.stack([movement(grey[i], grey[i + GAP]) for i in range(0, len(grey) - GAP, GAP)]).sum(0)
 
 
@@ -142,11 +161,7 @@ def onset(effect: str, pixels: Tensor, ramp_seconds: float) -> float:
 
 def lab(pixels: Tensor) -> Tensor:
     """Mean CIE Lab colour of a clip, D65. [3]"""
-    linear = torch.where(pixels > 0.04045, ((pixels + 0.055) / 1.055) ** 2.4, pixels / 12.92)
-    matrix = torch.tensor([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = torch.einsum("ij,jfhw->ifhw", matrix, linear) / torch.tensor([0.9505, 1.0, 1.089])[:, None, None, None]
-    f = torch.where(xyz > 0.008856, xyz.clamp_min(1e-9) ** (1 / 3), 7.787 * xyz + 16 / 116)
-    return torch.stack([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])]).mean((1, 2, 3))
+    return to_lab(pixels).mean((1, 2, 3))
 
 
 def sharpness(pixels: Tensor) -> float:

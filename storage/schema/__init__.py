@@ -6,8 +6,21 @@ same video. Identities, states and times belong to Job and Take.
 
 from storage.schema.card import Card, Person, Policy, Style
 from storage.schema.job import Draft, Errand, Film, Job, JobEvent, JobState, Progress, Stage, Take
-from storage.schema.plan import BeatSpan, ContinueTake, ContinueVideo, Lora, Plan, Source, StartImage, Timing, Window
-from storage.schema.request import Clip, Image, Intent, IntentKind, Request, Size, Wishes
+from storage.schema.lora import Lora, LoraSheet
+from storage.schema.measured import Measured, Seam
+from storage.schema.plan import (
+    BeatSpan,
+    ContinueTake,
+    ContinueVideo,
+    Finish,
+    Guide,
+    Plan,
+    Source,
+    StartImage,
+    Timing,
+    Window,
+)
+from storage.schema.request import Clip, Image, Intent, IntentKind, Request, Wishes
 from storage.schema.sampling import (
     MAGCACHE_STEPS,
     NAG,
@@ -15,16 +28,23 @@ from storage.schema.sampling import (
     GuidanceRule,
     MagCacheSettings,
     Phase,
+    RefinedSteps,
+    Refiner,
     Sampling,
     SkipLayers,
     Solver,
+    parse_refiner_plan,
 )
+from storage.schema.size import Size
 from storage.schema.storyboard import Beat, Storyboard, StoryboardWindow
+from storage.schema.tuning import MOST_STEPS, NOISE_LEVELS, Term, Tuning
 from storage.schema.value import MediaId, Seed, UserError, Value
 
 __all__ = [
     "MAGCACHE_STEPS",
+    "MOST_STEPS",
     "NAG",
+    "NOISE_LEVELS",
     "Beat",
     "BeatSpan",
     "Card",
@@ -35,7 +55,9 @@ __all__ = [
     "Errand",
     "Expert",
     "Film",
+    "Finish",
     "GuidanceRule",
+    "Guide",
     "Image",
     "Intent",
     "IntentKind",
@@ -43,15 +65,20 @@ __all__ = [
     "JobEvent",
     "JobState",
     "Lora",
+    "LoraSheet",
     "MagCacheSettings",
+    "Measured",
     "MediaId",
     "Person",
     "Phase",
     "Plan",
     "Policy",
     "Progress",
+    "RefinedSteps",
+    "Refiner",
     "Request",
     "Sampling",
+    "Seam",
     "Seed",
     "Size",
     "SkipLayers",
@@ -63,9 +90,12 @@ __all__ = [
     "StoryboardWindow",
     "Style",
     "Take",
+    "Term",
     "Timing",
+    "Tuning",
     "UserError",
     "Value",
     "Window",
     "Wishes",
+    "parse_refiner_plan",
 ]

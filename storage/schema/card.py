@@ -35,10 +35,11 @@ class Card(Value):
 
 
 class Style(Value):
-    """Words that are added to a story, by name."""
+    """Words that are added to a story, and a LoRA of the library, by name."""
 
     name: Annotated[str, Field(min_length=1, max_length=32)]
     words: Annotated[str, Field(min_length=1, max_length=300)]
+    lora: Annotated[str, Field(max_length=100)] = ""
 
 
 class Policy(Value):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from storage.schema.measured import Measured
 from storage.schema.plan import Plan
 from storage.schema.request import Request
 from storage.schema.value import MediaId, Value
@@ -109,15 +110,18 @@ class JobEvent(Value):
 class Film(Value):
     """What a render leaves: the whole video, and what a continuation needs.
 
-    `tail` is a safetensors file of two float32 latents [16, 1, h, w]: "tail", the last denoised latent frame, and
-    "anchor", the anchor of the last window.
+    `tail` is a safetensors file: two float32 latents [16, 1, h, w], "tail", the last denoised latent frame, and
+    "anchor", the anchor of the last window; "shown", uint8 [F, H, W, 3], the last frames before the film's finish; and
+    "measured", as here, in its header. `measured` tells of the windows of the whole film, continued ones included, but
+    for those that were filmed before windows were measured.
     """
 
     video: MediaId
     tail: MediaId
-    frames: Annotated[int, Field(gt=0)]
+    frames: Annotated[int, Field(gt=0)]  # at 16 a second, whatever the file's own rate is
     render_seconds: Annotated[float, Field(ge=0)]
     trained: bool = True  # False: made with untrained weights, which every face says
+    measured: tuple[Measured, ...] = ()
 
     @property
     def seconds(self) -> float:

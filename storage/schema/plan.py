@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from storage.schema.request import Size
+from storage.schema.lora import Lora
 from storage.schema.sampling import Sampling
+from storage.schema.size import Size
 from storage.schema.storyboard import Storyboard
 from storage.schema.value import MediaId, Seed, Value
 from storage.timeline import DROPPED_FRAMES, FPS, film_frames
@@ -40,13 +41,6 @@ class ContinueVideo(Value):
 
 
 Source = Annotated[StartImage | ContinueTake | ContinueVideo, Field(discriminator="kind")]
-
-
-class Lora(Value):
-    """A LoRA by name. Its strength, as in engine/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[^/\\.][^/\\]*$")]
-    strength: Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")] = "1"
 
 
 class Timing(StrEnum):
@@ -83,6 +77,47 @@ class Window(Value):
         return self
 
 
+class Guide(Value):
+    """A video that the film follows (GUV), within a mask or everywhere (GVA with one). As in the plain i2v_2_2.
+
+    `denoising` is the share of the steps that are taken, from noise that the guide shows through; for the first
+    `masking` of the steps what lies outside of the mask is kept from the guide.
+    """
+
+    video: MediaId
+    mask: MediaId | None = None  # white where the film may change
+    denoising: Annotated[float, Field(gt=0, le=1)] = 0.9
+    masking: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+NetworkName = Annotated[str, StringConstraints(pattern=r"^([^/\\.][^/\\]*)?$")]  # the stem of a file, or ""
+
+
+class Finish(Value):
+    """What is done to a film's frames behind the network, see engine/finish. The defaults do nothing."""
+
+    interpolation: Literal[1, 2, 4] = 1  # frames a second, times this
+    interpolator: NetworkName = ""  # a RIFE checkpoint by name; empty: FFmpeg's motion-compensated filter
+    upscaling: Annotated[float, Field(ge=1, le=4)] = 1.0  # of width and height; both become multiples of 16
+    upscaler: NetworkName = ""  # a model by name; empty: Lanczos
+    deblocking: Annotated[float, Field(ge=0, le=1)] = 0.0
+    denoising: Annotated[float, Field(ge=0, le=1)] = 0.0
+    grain: Annotated[float, Field(ge=0, le=1)] = 0.0
+    grain_saturation: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @property
+    def fps(self) -> int:
+        """Frames a second of the finished film. Every other number of a film counts frames at 16 a second."""
+        return FPS * self.interpolation
+
+    def size_of(self, filmed: Size) -> Size:
+        """The finished size of what is filmed at a size."""
+        if self.upscaling == 1:
+            return filmed
+        width, height = (max(16, 16 * round(side * self.upscaling / 16)) for side in (filmed.width, filmed.height))
+        return Size(width=width, height=height)
+
+
 class Plan(Value):
     """Storyboard + every number. A pure value: same plan, same video. No id, no time."""
 
@@ -95,6 +130,10 @@ class Plan(Value):
     model: str
     loras: tuple[Lora, ...] = ()
     timing: Timing = Timing.TEXT
+    color_correction: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the colours before a join; 0 is off
+    discard_frames: Annotated[int, Field(ge=0, le=20, multiple_of=4)] = 0  # of the end of every window
+    guide: Guide | None = None
+    finish: Finish = Finish()
 
     @model_validator(mode="after")
     def _one_storyboard_window_each(self) -> "Plan":
@@ -106,13 +145,21 @@ class Plan(Value):
     def media(self) -> frozenset[MediaId]:
         """Every file of the media store that filming this plan reads."""
         source = {value for name, value in self.source if name in ("image", "video", "tail")}
-        return frozenset(source | {window.anchor for window in self.windows if window.anchor})
+        guide = (self.guide.video, self.guide.mask) if self.guide else ()
+        named = (*guide, *(window.anchor for window in self.windows))
+        return frozenset(source.union(media for media in named if media))
+
+    @property
+    def chosen_loras(self) -> tuple[Lora, ...]:
+        """The LoRAs that somebody chose from the library; the others are the preset's."""
+        return tuple(lora for lora in self.loras if lora.sha256)
 
     @property
     def new_seconds(self) -> float:
         """Seconds that filming this plan adds to what its source holds."""
         continues = not isinstance(self.source, StartImage)
-        return (film_frames(len(self.windows)) - (DROPPED_FRAMES if continues else 0)) / FPS
+        frames = film_frames(len(self.windows), self.discard_frames)
+        return (frames - (DROPPED_FRAMES if continues else 0)) / FPS
 
     @property
     def first_window(self) -> int:

@@ -5,17 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from storage.schema.lora import Lora
+from storage.schema.plan import Guide
+from storage.schema.size import Size
+from storage.schema.tuning import Tuning
 from storage.schema.value import MediaId, Seed, Value
-
-
-class Size(Value):
-    """Pixels of a video; the network needs multiples of 16."""
-
-    width: Annotated[int, Field(ge=16, multiple_of=16)]
-    height: Annotated[int, Field(ge=16, multiple_of=16)]
-
-    def __str__(self) -> str:
-        return f"{self.width}x{self.height}"
 
 
 class Image(Value):
@@ -50,7 +44,21 @@ class Request(Value):
     size: Size | None = None
     seed: Seed | None = None
     replies_to: int | None = None  # the take that the message answers
+    anchors: Annotated[int, Field(ge=0)] = 0  # of the images, the last ones: for one window after the other
+    guide: Guide | None = None  # a video that the film follows
+    tuning: Tuning = Tuning()  # set by name, which comes before words
     restricted: bool = False  # belongs into age-restricted channels
+    loras: tuple[Lora, ...] | None = None  # that were chosen from the library; None: as in the film that goes on
+
+    @property
+    def numbered(self) -> tuple[Image, ...]:
+        """The images that the story speaks of by number."""
+        return self.images[: len(self.images) - self.anchors]
+
+    @property
+    def anchor_numbers(self) -> range:
+        """Numbers, from 1, of the images that are anchors for one window after the other."""
+        return range(len(self.numbered) + 1, len(self.images) + 1)
 
 
 class Wishes(Value):
@@ -63,10 +71,17 @@ class Wishes(Value):
     motion: Literal["more", "less"] | None = None
     steady: bool = False  # the camera
     seed: Seed | None = None
+    tuning: Tuning = Tuning()  # numbers behind plain words
 
     def over(self, others: "Wishes") -> "Wishes":
         """These wishes, and of the others what these leave open."""
-        return Wishes(**{**others.model_dump(exclude_defaults=True), **self.model_dump(exclude_defaults=True)})
+        asked = {**others.model_dump(exclude_defaults=True), **self.model_dump(exclude_defaults=True)}
+        return Wishes.model_validate({**asked, "tuning": self.tuning.over(others.tuning)})
+
+    @property
+    def untuned(self) -> "Wishes":
+        """What is asked for but numbers."""
+        return self.model_copy(update={"tuning": Tuning()})
 
 
 class IntentKind(StrEnum):

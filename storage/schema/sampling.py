@@ -1,12 +1,13 @@
 """How a window is denoised."""
 
+import re
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from storage.schema.value import Value
+from storage.schema.value import UserError, Value
 
 MAGCACHE_STEPS = 50  # at most; its ratios were measured over 40
 
@@ -75,6 +76,65 @@ class MagCacheSettings(Value):
     start: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
+class RefinedSteps(Value):
+    """Steps `first` to `last` of those that a window takes, from 0, are evaluated `evaluations` times each."""
+
+    first: Annotated[int, Field(ge=0)]
+    last: Annotated[int, Field(ge=0)]
+    evaluations: Annotated[int, Field(ge=1, le=10)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "RefinedSteps":
+        if self.last < self.first:
+            raise ValueError(f"refined steps go forward, got {self.first} to {self.last}")
+        return self
+
+
+class Refiner(Value):
+    """The self-refiner, see engine/refiner.py: steps that are noised again and repeated, for as long as it helps.
+
+    A place is certain where two predictions differ by less than `uncertainty` (a norm over channels, divided by their
+    number); once the share `certain` of all places is, a step is not repeated any more.
+    """
+
+    steps: Annotated[tuple[RefinedSteps, ...], Field(min_length=1)] = (
+        RefinedSteps(first=1, last=5, evaluations=3),
+        RefinedSteps(first=6, last=13, evaluations=1),
+    )
+    norm: Literal[1, 2] = 1
+    uncertainty: Annotated[float, Field(ge=0, le=1)] = 0.1
+    certain: Annotated[float, Field(gt=0, le=1)] = 0.999
+
+
+def parse_refiner_plan(text: str) -> tuple[RefinedSteps, ...]:
+    """The steps of a self-refiner as they are written: first-last:evaluations, or step:evaluations, between commas.
+
+    As in Wan2GP's self_refiner.py: behind a ";" stand plans for other models' further passes, and no text at all is the
+    usual plan. UserError for anything else.
+
+    >>> [(part.first, part.last, part.evaluations) for part in parse_refiner_plan("6-13:1, 2:3; 1-5:2")]
+    [(2, 2, 3), (6, 13, 1)]
+    """
+    parts = [part for part in text.split(";")[0].split(",") if part.strip()]
+    if not parts:
+        return Refiner().steps
+    return tuple(sorted((_refined_steps(part) for part in parts), key=lambda steps: steps.first))
+
+
+def _refined_steps(text: str) -> RefinedSteps:
+    found = re.fullmatch(r"\s*(\d{1,4})(?:\s*-\s*(\d{1,4}))?\s*:\s*(\d{1,4})\s*", text, re.ASCII)
+    try:
+        if found:
+            first, last, evaluations = found.groups()
+            return RefinedSteps(first=int(first), last=int(last or first), evaluations=int(evaluations))
+    except ValidationError:  # backwards, or too often
+        pass
+    raise UserError(
+        f"The self-refiner's plan is written like 1-5:3,6-13:1, steps from 0 and 1 to 10 evaluations of each, "
+        f"not {text.strip()}."
+    )
+
+
 class Sampling(Value):
     """How a window is denoised.
 
@@ -90,6 +150,8 @@ class Sampling(Value):
     skip_layers: SkipLayers | None = None
     nag: NAG | None = None
     magcache: MagCacheSettings | None = None
+    refiner: Refiner | None = None
+    motion_amplitude: Annotated[float, Field(ge=1, le=1.4)] = 1.0  # 1 is off; see engine/condition.py
 
     @model_validator(mode="after")
     def _falls(self) -> "Sampling":

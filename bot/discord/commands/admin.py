@@ -6,6 +6,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.answering import answering, ask_of, tell
+from bot.discord.commands.pick import loras
 from bot.discord.commands.policy import change, require_manager, told, with_key, without_key
 from bot.discord.commands.words import Talk, choices, command, phrase
 from bot.discord.keys import key_of
@@ -102,16 +103,21 @@ async def limits(
 
 
 @command("longtake.styles.add", styles_)
+@app_commands.autocomplete(lora=loras)
 async def add_style(
-    interaction: Talk, name: app_commands.Range[str, 1, 32], words: app_commands.Range[str, 1, 300]
+    interaction: Talk,
+    name: app_commands.Range[str, 1, 32],
+    words: app_commands.Range[str, 1, 300],
+    lora: app_commands.Range[str, 1, 100] | None = None,
 ) -> None:
-    """A style: words that are added to a story."""
+    """A style: words that are added to a story, and a LoRA of the library."""
 
     def added(known: tuple[Style, ...]) -> tuple[Style, ...]:
         others = tuple(style for style in known if style.name != name)
         if len(others) >= MOST_STYLES:
             raise UserError(say(str(interaction.locale), "error.too_many_styles", most=MOST_STYLES))
-        return (*others, Style(name=name, words=words))
+        found = interaction.client.studio.library.find(lora).name if lora else ""
+        return (*others, Style(name=name, words=words, lora=found))
 
     await change(interaction, lambda p: {"styles": added(p.styles)})
 

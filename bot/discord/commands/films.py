@@ -7,7 +7,7 @@ import discord
 from discord import app_commands
 
 from bot.discord.answering import LONGEST, answering, ask_of, tell
-from bot.discord.commands.pick import cancellable, own_cards, styles, take_of, takes_here
+from bot.discord.commands.pick import cancellable, loras, own_cards, styles, take_of, takes_here
 from bot.discord.commands.words import Talk, choices, command
 from bot.discord.delivery import TABLE_SHARE
 from bot.discord.texts import say
@@ -21,12 +21,13 @@ SHAPES = {"wide": "landscape", "square": "square", "tall": "portrait"}
 Picture = discord.Attachment | None
 Story = app_commands.Range[str, 1, 4000]
 Seconds = app_commands.Range[float, 1.0, 600.0]
+Settings = app_commands.Range[str, 0, 1000]  # "motion_amplitude=1.15 magcache=1.75", see planner/parameters.py
 Seed = app_commands.Range[int, 0, 2**53]  # what Discord can hold of a whole number
 
 
 @command("film")
 @choices(shape=tuple(SHAPES), quality=("draft", "full"))
-@app_commands.autocomplete(style=styles)
+@app_commands.autocomplete(style=styles, lora=loras)
 async def film(
     interaction: Talk,
     story: Story,
@@ -37,8 +38,11 @@ async def film(
     seconds: Seconds | None = None,
     shape: str | None = None,
     style: str | None = None,
+    lora: app_commands.Range[str, 1, 100] | None = None,
     seed: Seed | None = None,
     quality: str | None = None,
+    settings: Settings = "",
+    takes: app_commands.Range[int, 1, 4] = 1,
 ) -> None:
     """A film from words and pictures."""
     async with answering(interaction, "done.planned"):
@@ -50,10 +54,12 @@ async def film(
             seconds=seconds,
             size=_size(preset or studio.preset.name, shape),
             style=style,
+            lora=lora,
             seed=seed,
             preset=preset,
+            settings=settings,
         )
-        await interaction.client.front.film(ask)
+        await interaction.client.front.film(ask, takes)
 
 
 @command("continue")
@@ -64,19 +70,21 @@ async def proceed(
     take: int | None = None,
     image: Picture = None,
     seconds: Seconds | None = None,
+    settings: Settings = "",
 ) -> None:
     """What comes after a take."""
     async with answering(interaction, "done.planned"):
-        ask = replace(ask_of(interaction, happens), attachments=(image,) if image else (), seconds=seconds)
+        pictures = (image,) if image else ()
+        ask = replace(ask_of(interaction, happens), attachments=pictures, seconds=seconds, settings=settings)
         await interaction.client.front.proceed(ask, await take_of(interaction, ask, take))
 
 
 @command("again")
 @app_commands.autocomplete(take=takes_here)
-async def again(interaction: Talk, take: int | None = None, seed: Seed | None = None) -> None:
+async def again(interaction: Talk, take: int | None = None, seed: Seed | None = None, settings: Settings = "") -> None:
     """A take once more, with other seeds."""
     async with answering(interaction, "done.again"):
-        ask = replace(ask_of(interaction), seed=seed)
+        ask = replace(ask_of(interaction), seed=seed, settings=settings)
         await interaction.client.front.again(ask, await take_of(interaction, ask, take))
 
 
@@ -88,11 +96,12 @@ async def plan(
     image2: Picture = None,
     image3: Picture = None,
     image4: Picture = None,
+    settings: Settings = "",
 ) -> None:
     """A plan to look at; it costs nothing."""
     async with answering(interaction):
         pictures = tuple(filter(None, (image1, image2, image3, image4)))
-        ask = replace(ask_of(interaction, story), attachments=pictures)
+        ask = replace(ask_of(interaction, story), attachments=pictures, settings=settings)
         lines = await interaction.client.front.sketch(ask)
         await tell(interaction, "\n".join(lines)[:LONGEST] or say(ask.locale, "done.planned"))
 

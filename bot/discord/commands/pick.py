@@ -38,6 +38,17 @@ async def styles(interaction: Talk, current: str) -> list[app_commands.Choice[st
     return [app_commands.Choice(name=s.name, value=s.name) for s in policy.styles if _fits(current, s.name)][:MOST]
 
 
+async def loras(interaction: Talk, current: str) -> list[app_commands.Choice[str]]:
+    """The LoRAs of the library, by name and title."""
+    entries = await asyncio.to_thread(interaction.client.studio.library.entries)
+    named = ((lora.title if lora.title == lora.name else f"{lora.name} · {lora.title}", lora.name) for lora in entries)
+    return [
+        app_commands.Choice(name=shown[:LONGEST], value=name)
+        for shown, name in named
+        if _fits(current, shown) and len(name) <= LONGEST
+    ][:MOST]
+
+
 async def take_of(interaction: Talk, ask: Ask, number: int | None) -> Take:
     """The take of a number, if the asker can see it; without a number the channel's last."""
     studio = interaction.client.studio

@@ -60,7 +60,7 @@ def told(policy: Policy, locale: str) -> list[str]:
         return say(locale, "policy.on" if on else "policy.off")
 
     seconds = f"{policy.max_seconds:g} s" if policy.max_seconds else say(locale, "policy.studio")
-    names = ", ".join(one_line(style.name, 40) for style in policy.styles)
+    names = ", ".join(one_line(f"{s.name} ({s.lora})" if s.lora else s.name, 140) for s in policy.styles)
     lines = [
         say(locale, "policy.channels", channels=listed(policy.channels, "#")),
         say(locale, "policy.roles", roles=listed(policy.roles, "@&")),
