@@ -17,6 +17,7 @@ from torch import Tensor
 from storage import timeline
 
 FRAMES_PER_LATENT = 4  # pixel frames that every latent frame but the first stands for
+EVE_LATENT_FRAMES = 2
 MASK_CHANNELS = FRAMES_PER_LATENT  # one for each of them
 WINDOW_LATENT_FRAMES = timeline.latent_frames(timeline.WINDOW_FRAMES)
 MOVED_FROM = {False: 1, True: 4}  # first latent frame that motion amplitude moves; True for a window with a tail
@@ -80,12 +81,27 @@ def without_end(latents: Tensor, frames: int) -> Tensor:
     return latents[:, :, : latents.shape[2] - frames // FRAMES_PER_LATENT]
 
 
-def with_tail(latents: Tensor, tail: Tensor | None) -> Tensor:
-    """A window as it is decoded: where the network repeats the tail, the tail itself. [B, 16, T, h, w] -> the same
+def eve_of(latents: Tensor) -> Tensor:
+    """The latent frames before the tail, which the next window is decoded behind. [B, 16, T, h, w] -> [B, 16, 2, h, w]
 
-    The film drops that latent frame, but what follows is decoded from there: so it goes on from what was shown last.
+    Of a window of the film's own; a video of 9 frames has just these two and the tail.
     """
-    return latents if tail is None else torch.cat([latents[:, :, :1], tail.to(latents), latents[:, :, 2:]], dim=2)
+    return latents[:, :, -1 - EVE_LATENT_FRAMES : -1]
+
+
+def in_film(latents: Tensor, tail: Tensor | None, eve: Tensor | None = None) -> Tensor:
+    """A window's latents as they are decoded: behind those of the film before it. [B, 16, T, h, w] -> [B, 16, T', h, w]
+
+    The decoder looks back in time. Behind the anchor, which is no neighbour of the tail, it would make other pixels of
+    the same latents than behind the film's own end, and the join would be seen. So the anchor gives way to the two
+    latent frames before the tail, and what the network repeats of the tail to the tail itself. Without `eve`, of a film
+    that an older Longtake made, the anchor stays. All latent frames up to the tail were shown before.
+    """
+    if tail is None:
+        return latents
+    return torch.cat(
+        [latents[:, :, :1] if eve is None else eve.to(latents), tail.to(latents), latents[:, :, 2:]], dim=2
+    )
 
 
 def window_noises(seed: int, shape: Sequence[int]) -> Iterator[Tensor]:

@@ -26,35 +26,38 @@ MEASURED = TypeAdapter(tuple[Measured, ...])
 
 @dataclass(frozen=True)
 class Handover:
-    """What a window hands to the next one. Both latents are [B, 16, 1, h, w]; no tail before the first window.
+    """What a window hands to the next one. Anchor and tail are [B, 16, 1, h, w]; no tail before the first window.
 
-    `shown` are the last frames that the film shows so far, [F, H, W, 3], before it is finished; `measured` are the
-    windows so far.
+    `eve` are the latent frames before the tail, [B, 16, 2, h, w], which only the decoder looks at; `shown` are the last
+    frames that the film shows so far, [F, H, W, 3], before it is finished; `measured` are the windows so far.
     """
 
     anchor: Tensor
     tail: Tensor | None = None
     shown: Frames | None = None
     measured: tuple[Measured, ...] = ()
+    eve: Tensor | None = None
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "Handover":
-        """Read a handover that `save` wrote; one of an older Longtake has neither frames nor measures."""
+        """Read a handover that `save` wrote; one of an older Longtake has no frames, measures, or eve."""
         with safe_open(path, "pt", device=str(device)) as file:
             told = (file.metadata() or {}).get("measured", "[]")
             latents = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         shown = latents["shown"].cpu().numpy() if "shown" in latents else None
-        return cls(latents["anchor"][None], latents["tail"][None], shown, MEASURED.validate_json(told))
+        eve = latents["eve"][None] if "eve" in latents else None
+        return cls(latents["anchor"][None], latents["tail"][None], shown, MEASURED.validate_json(told), eve)
 
     def on_host(self) -> "Handover":
         """The same in the host's memory, where no work of a GPU stands before it."""
-        return replace(self, anchor=self.anchor.cpu(), tail=None if self.tail is None else self.tail.cpu())
+        tail, eve = (None if latents is None else latents.cpu() for latents in (self.tail, self.eve))
+        return replace(self, anchor=self.anchor.cpu(), tail=tail, eve=eve)
 
     def save(self, path: Path) -> None:
-        """Write both latents in float32, unbatched, and the rest as it is: the file is whole or not there."""
+        """Write the latents in float32, unbatched, and the rest as it is: the file is whole or not there."""
         assert self.tail is not None, "only a filmed window has a tail"
         partial = path.with_suffix(f".partial-{os.getpid()}")
-        latents = {"anchor": self.anchor, "tail": self.tail}
+        latents = {"anchor": self.anchor, "tail": self.tail} | ({} if self.eve is None else {"eve": self.eve})
         tensors = {name: latent[0].float().cpu().contiguous() for name, latent in latents.items()}
         if self.shown is not None:
             tensors["shown"] = torch.tensor(self.shown)

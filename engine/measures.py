@@ -3,17 +3,17 @@
 # F frames, H W height and width; frames are uint8 [F, H, W, 3] in RGB, as they are shown before the film is finished
 #
 #   window before   ... 77 78 79 80 |            its last four frames,
-#   this window          1  2  3  4 | 5 6 ...    and the same four as this window begins, after its anchor at 0
+#   this window         77 78 79 80 | 81 82 ...  and the same four as this window is decoded behind them
 #
-# The film cuts at the bar. Both sides decode the same tail, but from another past: what they differ by is the jump
-# from 80 to 5, since 4 and 5 are decoded in one go.
+# The film cuts at the bar. Both sides decode the same tail, but from another past (engine.condition.in_film): what they
+# differ by is the jump from 80 to 81, since this window's 80 and 81 are decoded in one go.
 """
 
 import math
 
 import numpy as np
 
-from engine.colours import frames_as_rgb, mean_lab, to_lab
+from engine.colours import mean_lab
 from storage.footage import Frames
 from storage.schema import Measured, Seam
 
@@ -29,8 +29,7 @@ def measured(number: int, shown: Frames, seam: Seam | None, before: tuple[Measur
 
 
 def seam_between(before: Frames, repeated: Frames) -> Seam:
-    """How the same moments differ on both sides of a join. [F, H, W, 3] each"""
+    """How the same moments differ across a join, and the last of them in its mean colour. [F, H, W, 3] each"""
     error = float(np.mean((before.astype(np.float32) - repeated) ** 2))
     psnr = min(IDENTICAL, 10 * math.log10(255**2 / error)) if error else IDENTICAL
-    distance = to_lab(frames_as_rgb(before)) - to_lab(frames_as_rgb(repeated))
-    return Seam(psnr=psnr, colour=float(distance.norm(dim=0).mean()))
+    return Seam(psnr=psnr, colour=math.dist(mean_lab(before[-1:]), mean_lab(repeated[-1:])))

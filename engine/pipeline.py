@@ -11,25 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.colours import corrected
-from engine.condition import tail_of, with_tail, without_end
+from engine.condition import eve_of, in_film, tail_of, without_end
 from engine.decode import Decode, decode_with_what_fits
 from engine.denoise import denoise
 from engine.finish.finisher import Finisher
 from engine.folder import Handover, WorkFolder
-from engine.guide import WindowGuide, mask_of
+from engine.guide_video import window_guide
 from engine.measures import measured, seam_between
 from engine.models import Models
 from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
 from engine.segments import fitted, join
 from engine.writer import WindowWriter
-from storage.footage import Frames, read_frames, read_part, read_tail
-from storage.pictures import cover, is_picture, load_picture
+from storage.footage import Frames, read_frames, read_tail
+from storage.pictures import load_picture
 from storage.schema import ContinueTake, ContinueVideo, Measured, Plan, Progress, Size, Stage, StartImage
-from storage.timeline import DROPPED_FRAMES, NEW_FRAMES, OVERLAP_FRAMES, WINDOW_FRAMES, film_frames_in
+from storage.timeline import OVERLAP_FRAMES, film_frames_in
 
 OnProgress = Callable[[Progress], None]  # may raise, to stop the render where it is
 
@@ -71,8 +70,8 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
             latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing, guide)
             latents = without_end(latents, plan.discard_frames)
             report(Stage.DECODING, number, plan.sampling.steps)
-            filmed = Filmed(tail_of(latents), decoded_frames(latents, handover, plan.color_correction, models))
-            finished = finisher.finished([filmed.shown_after(handover)], handover.shown, window.seed)
+            filmed = Filmed(latents, *decoded_frames(latents, handover, plan.color_correction, models))
+            finished = finisher.finished([filmed.shown], handover.shown, window.seed)
             handover = handed_on(filmed, handover, plan.source.head_windows + number)
             writer.write(number, finished, handover)
     report(Stage.JOINING, len(plan.windows), plan.sampling.steps)
@@ -95,7 +94,8 @@ def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:
             frames = read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)
             pixels = frames_to_pixels(frames).to(models.device)
             last, all_of_them = models.vae.encode(pixels[:, :, -1:]), models.vae.encode(pixels)
-            return Handover(last, tail_of(all_of_them), frames[-OVERLAP_FRAMES:])
+            eve = eve_of(all_of_them) if len(frames) == TAIL_FRAMES else None
+            return Handover(last, tail_of(all_of_them), frames[-OVERLAP_FRAMES:], eve=eve)
 
 
 def head(plan: Plan, folder: WorkFolder, finisher: Finisher) -> list[Path]:
@@ -118,47 +118,14 @@ def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
     return models.vae.encode(picture_to_pixels(load_picture(path), size).to(models.device))
 
 
-def window_guide(plan: Plan, number: int, handover: Handover, folder: WorkFolder, models: Models) -> WindowGuide | None:
-    """What the plan's guide shows in its window `number`, from 1; None without a guide, and behind its end.
+def decoded_frames(
+    latents: Tensor, handover: Handover, color_correction: float, models: Models
+) -> tuple[Frames, Frames]:
+    """What a window repeats of the film, and what it shows, in the colours of what was shown before.
 
-    A guide begins with the first window of a film and runs beside all of them, continued ones included: a window's part
-    begins with its first overlapping frame. In a window that continues something, latent frame 0 is the anchor there as
-    everywhere, and belongs to no moment of the film.
+    latents: [B, 16, T, h, w] -> twice [F, H, W, 3]
     """
-    if plan.guide is None:
-        return None
-    begin = (plan.first_window + number - 2) * (NEW_FRAMES - plan.discard_frames)
-    frames = read_part(folder.media(plan.guide.video), begin, WINDOW_FRAMES, plan.size)
-    if not len(frames):
-        return None
-    whole_latents = frames[: len(frames) - (len(frames) - 1) % models.vae.config.frames_per_latent]
-    video = models.vae.encode(frames_to_pixels(whole_latents).to(models.device))
-    if handover.tail is not None:
-        video = torch.cat([handover.anchor, video[:, :, 1:]], dim=2)
-    mask = None
-    if plan.guide.mask is not None:
-        shown = read_mask(folder.media(plan.guide.mask), begin, len(frames), plan.size)
-        mask = mask_of(torch.tensor(shown).to(models.device), video.shape[2:])
-    return WindowGuide(video, mask, plan.guide.denoising, plan.guide.masking)
-
-
-def read_mask(path: Path, begin: int, count: int, size: Size) -> NDArray[np.float32]:
-    """A mask of at most `count` frames from film frame `begin`: [F, H, W] in [0, 1]
-
-    A picture is the mask of every frame, and so is the last frame of a video of masks behind its end.
-    """
-    if is_picture(path):
-        frames = np.asarray(cover(load_picture(path), size))[None]
-    else:
-        frames = read_part(path, begin, count, size)
-        missing = count - len(frames)
-        frames = np.concatenate([frames, np.repeat(read_tail(path, 1, size=size), missing, axis=0)])
-    return np.asarray(frames.mean(axis=3, dtype=np.float32) / 255)
-
-
-def decoded_frames(latents: Tensor, handover: Handover, color_correction: float, models: Models) -> Frames:
-    """All frames of a window, in the colours of what was shown before. latents: [B, 16, T, h, w] -> [F, H, W, 3]"""
-    whole = with_tail(latents, handover.tail)
+    whole = in_film(latents, handover.tail, handover.eve)
     reference = None
     if color_correction and handover.shown is not None:
         reference = frames_to_pixels(handover.shown[-1:]).to(models.device)
@@ -169,31 +136,30 @@ def decoded_frames(latents: Tensor, handover: Handover, color_correction: float,
     def decoded(decode: Decode) -> Frames:
         return np.concatenate([to_uint8(in_colours(pixels)) for pixels in decode(whole)])
 
-    return decode_with_what_fits(models.vae, models.latents_per_call, decoded)
+    frames = decode_with_what_fits(models.vae, models.latents_per_call, decoded)
+    known = 0 if handover.tail is None else whole.shape[2] - latents.shape[2] + 2  # up to the tail
+    repeated = models.vae.config.frames(known) if known else 0
+    return frames[:repeated], frames[repeated:]
 
 
 @dataclass(frozen=True)
 class Filmed:
-    """A window as it was decoded: the tail [B, 16, 1, h, w] and all of its frames [F, H, W, 3]."""
+    """A window: its latents [B, 16, T, h, w], what it repeats of the film and what it shows, each [F, H, W, 3]."""
 
-    tail: Tensor
-    frames: Frames
-
-    def shown_after(self, handover: Handover) -> Frames:
-        """Its frames that the film shows: a window that continues something begins with 5 that were shown before."""
-        return self.frames[0 if handover.tail is None else DROPPED_FRAMES :]
+    latents: Tensor
+    repeated: Frames
+    shown: Frames
 
 
 def handed_on(filmed: Filmed, before: Handover, number: int) -> Handover:
     """What window `number` of the whole film hands on, with what was measured of it."""
-    shown = filmed.shown_after(before)
     seam = None
-    if before.shown is not None:
-        repeated = filmed.frames[DROPPED_FRAMES - len(before.shown) : DROPPED_FRAMES]
-        seam = seam_between(before.shown, repeated)
-    told = measured(number, shown, seam, before.measured)
-    last = shown[-OVERLAP_FRAMES:].copy()  # a view would hold the whole window
-    return Handover(before.anchor, filmed.tail, last, (*before.measured, told))
+    if before.shown is not None and len(filmed.repeated):
+        seam = seam_between(before.shown, filmed.repeated[-len(before.shown) :])
+    told = measured(number, filmed.shown, seam, before.measured)
+    last = filmed.shown[-OVERLAP_FRAMES:].copy()  # a view would hold the whole window
+    latents = filmed.latents
+    return Handover(before.anchor, tail_of(latents), last, (*before.measured, told), eve_of(latents))
 
 
 @dataclass(frozen=True)

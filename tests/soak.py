@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,8 +212,10 @@ async def soak(folder: Path, models: Path, terms: Terms) -> Report:
         asking = asyncio.create_task(there.ask(stories))
         killing = asyncio.create_task(there.kill(terms))
         await until(lambda: asking.done() and there.settled(), terms.limit_seconds)
-        killing.cancel()
-        asking.cancel()
+        for task in (killing, asking):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task  # whoever fell over did not do what is counted here
         return count(there, expected, terms.requests, time.monotonic() - began)
 
 

@@ -6,12 +6,13 @@ from torch import Tensor
 
 from engine.condition import (
     condition,
+    eve_of,
+    in_film,
     network_input,
     tail_of,
     window_noise,
     window_noises,
     with_motion,
-    with_tail,
     without_end,
 )
 
@@ -85,13 +86,20 @@ def test_without_its_end_a_window_hands_on_what_ends_so_many_frames_before(frame
     assert torch.equal(tail_of(kept), latents[:, :, 20 - frames // 4 : 21 - frames // 4])
 
 
-def test_a_window_is_decoded_from_the_tail_that_it_was_handed():
+def test_a_window_is_decoded_behind_the_end_of_the_film():
+    before, latents = (window_noise(seed, (BATCH, 16, 21, HEIGHT, WIDTH)) for seed in (3, 4))
+    decoded = in_film(latents, tail_of(before), eve_of(before))
+    assert torch.equal(decoded[:, :, :3], before[:, :, -3:])
+    assert torch.equal(decoded[:, :, 3:], latents[:, :, 2:])
+    assert torch.equal(in_film(latents, None), latents)
+
+
+def test_a_window_behind_a_film_without_an_eve_is_decoded_behind_its_anchor():
     latents = window_noise(4, (BATCH, 16, 21, HEIGHT, WIDTH))
-    decoded = with_tail(latents, TAIL)
+    decoded = in_film(latents, TAIL)
     assert torch.equal(decoded[:, :, 1:2], TAIL)
     assert torch.equal(decoded[:, :, 0], latents[:, :, 0])
     assert torch.equal(decoded[:, :, 2:], latents[:, :, 2:])
-    assert torch.equal(with_tail(latents, None), latents)
 
 
 @pytest.mark.parametrize(

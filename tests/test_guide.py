@@ -13,8 +13,8 @@ from engine.condition import window_noise
 from engine.denoise import denoise
 from engine.folder import Handover, WorkFolder
 from engine.guide import WindowGuide, mask_of
+from engine.guide_video import read_mask, window_guide
 from engine.models import Models, ModelShelf
-from engine.pipeline import read_mask, window_guide
 from engine.pixels import frames_to_pixels
 from engine.samplers import noised, sample
 from engine.segments import write_segment

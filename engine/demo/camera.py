@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.condition import WINDOW_LATENT_FRAMES, condition, network_input, window_noise, with_tail
+from engine.condition import WINDOW_LATENT_FRAMES, condition, eve_of, in_film, network_input, tail_of, window_noise
 from engine.demo.config import STEPS, noise_levels
 from engine.dit import DiT, DiTConfig
 from engine.models import load_network
@@ -18,6 +18,7 @@ from engine.relay import relay_bias, segments
 from engine.text import TextEncoder
 from engine.vae import VAE, VAEConfig
 from storage.schema import BeatSpan
+from storage.timeline import WINDOW_FRAMES
 
 CPU = torch.device("cpu")
 LATENTS_PER_CALL = 2
@@ -55,22 +56,23 @@ class Camera:
     def film(
         self,
         anchor: Tensor,
-        tail: Tensor | None,
+        before: Shot | None,
         prompt: str,
         steps: int = STEPS,
         beats: Sequence[BeatSpan] = (),
     ) -> Shot:
-        """One window; each has a seed of its own. The times of `beats` are held (engine.relay)."""
+        """One window, behind `before` if there is one; each has a seed of its own. The times of `beats` are held."""
         text = self.dit.encode_text(self.text(prompt))
         if beats:
             tokens = self.text.tokens_of(prompt, [(beat.start, beat.stop) for beat in beats])
             held = segments(beats, tokens, WINDOW_LATENT_FRAMES)
             text = text.with_bias(relay_bias(held, WINDOW_LATENT_FRAMES, self.text.slots).to(self.device))
+        tail, eve = (None, None) if before is None else (tail_of(before.latents), eve_of(before.latents))
         given = condition(anchor, tail)
         self.seed += 1
         latents = window_noise(self.seed, (1, 16, WINDOW_LATENT_FRAMES, *anchor.shape[-2:])).to(self.device)
         for level, following in pairwise(noise_levels(steps)):
             velocity = self.dit(network_input(latents, given), torch.tensor([level], device=self.device), text)
             latents = latents + (following - level) * velocity
-        pixels = self.vae.decode_all(with_tail(latents, tail), LATENTS_PER_CALL).cpu()
+        pixels = self.vae.decode_all(in_film(latents, tail, eve), LATENTS_PER_CALL)[:, :, -WINDOW_FRAMES:].cpu()
         return Shot((pixels[0] + 1) / 2, latents)

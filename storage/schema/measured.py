@@ -6,7 +6,7 @@ from storage.schema.value import Value
 class Seam(Value):
     """How well a window repeats what the film showed last before it: the four frames that both of them have.
 
-    `psnr` is in dB, at most 100; `colour` is the mean distance of their pixels in CIE Lab (1976).
+    `psnr` is in dB, at most 100; `colour` is how far the last one's mean colour is off, in CIE Lab (1976).
     """
 
     psnr: float
