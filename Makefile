@@ -5,7 +5,7 @@ READY := .venv/.ready
 DEMO := A cat looks around, the camera holds still. At 2 seconds the light turns golden. At 7 seconds night falls. \
 	At 12 seconds day breaks.
 
-.PHONY: help demo test check fix screenshots
+.PHONY: help demo test check fix screenshots soak
 help:          ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
@@ -30,6 +30,9 @@ check: $(READY) ## format, lint, types, imports, and the tests
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
+
+soak: $(READY) ## 200 requests while bot and workers are killed (-9) every second, for half an hour at most; SEED=2 for others
+	@$(BIN)/python tests/soak.py --seed $(or $(SEED),1) --limit-seconds 1800
 
 fix: $(READY)  ## format and mend what can be mended
 	@$(BIN)/ruff format .

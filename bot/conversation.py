@@ -11,6 +11,7 @@ from planner.brief import OnPlanning
 from planner.intent import Context
 from planner.rules import CREDIT
 from planner.wishes import grant
+from storage.cards import NothingToFilm
 from storage.channels import Channels
 from storage.schema import Draft, Intent, IntentKind, Job, JobState, Request, UserError, Wishes
 
@@ -33,8 +34,12 @@ class Desk(Protocol):
     def keep(self, draft: Draft | None) -> None:
         """Discuss this from now on, or nothing."""
 
-    def take(self) -> Draft | None:
-        """The draft, which is then no longer discussed. Of two that ask at once, one gets it."""
+    def film(self, studio: Studio, proposal: Proposal) -> Job:
+        """Queue what is discussed, which then no longer is. Of two that ask at once, one does; NothingToFilm for the
+        other."""
+
+    def follow(self, studio: Studio, proposal: Proposal) -> Job:
+        """Queue something else, which may be followed from here."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,15 @@ class ChannelDesk:
         """For the channel."""
         self.channels.keep_draft(self.channel, draft)
 
-    def take(self) -> Draft | None:
-        """From the channel."""
-        return self.channels.take_draft(self.channel)
+    def film(self, studio: Studio, proposal: Proposal) -> Job:
+        """The channel's draft."""
+        if self.channels.take_draft(self.channel) is None:
+            raise NothingToFilm
+        return studio.submit(proposal)
+
+    def follow(self, studio: Studio, proposal: Proposal) -> Job:
+        """Who asked waits for it."""
+        return studio.submit(proposal)
 
 
 @dataclass(frozen=True)
@@ -108,7 +119,7 @@ class Conversation:
         proposal = await self._studio.propose(wish, turn.request, intent, context, on_planning)
         proposal = replace(proposal, notes=(*turn.notes, *proposal.notes))
         if intent.kind is IntentKind.ANOTHER_TAKE and context.take:
-            return Reply(proposal.notes, job=self._studio.submit(proposal))
+            return Reply(proposal.notes, job=turn.desk.follow(self._studio, proposal))
         turn.desk.keep(proposal.draft)
         return Reply(proposal.notes, proposal)
 
@@ -119,22 +130,21 @@ class Conversation:
 
     def film_draft(self, wish: Wish, desk: Desk) -> Reply:
         """Film what is discussed."""
-        draft = desk.take()
+        draft = desk.draft()
         if draft is None:
-            raise UserError("There is no draft to film any more: it is filmed, or changed. Say what you want to see.")
-        try:
-            if wish.policy:
-                self._studio.quota.require(wish, wish.policy, draft.plan.new_seconds)
-            self._studio.require_files(draft.plan)
-        except UserError:
-            desk.keep(draft)  # for when there is room
-            raise
-        job = self._studio.submit(Proposal(draft, self._studio.errand(wish, draft), ()))
+            raise NothingToFilm
+        if wish.policy:
+            self._studio.quota.require(wish, wish.policy, draft.plan.new_seconds)
+        self._studio.require_files(draft.plan)
+        job = desk.film(self._studio, Proposal(draft, self._studio.errand(wish, draft), ()))
         return Reply((f"Job {job.id} films it.",), job=job)
 
     def _cancel(self, turn: Turn) -> str:
-        """Cancels a job: the one that is named, or the person's newest here. With none, the draft is thrown away."""
+        """Cancels a job: the one that is named, or the person's newest here. With none, the draft is thrown away. A
+        message that is heard again cancels nothing more."""
         wish, intent = turn.wish, turn.intent
+        if wish.message and (done := self._studio.jobs.cancelled_by(wish.message)):
+            return f"Job {done} is cancelled."
         jobs = self._studio.jobs.queue(wish.channel)
         if intent.job is not None and intent.job not in {job.id for job in jobs}:
             raise UserError(f"There is no job {intent.job} to cancel in this channel.")
@@ -145,7 +155,7 @@ class Conversation:
         ]
         if own:
             _require_may_cancel(wish, next(job for job in jobs if job.id == max(own)))
-            return f"Job {self._studio.cancel(max(own)).id} is cancelled."
+            return f"Job {self._studio.cancel(max(own), wish.message or '').id} is cancelled."
         if turn.context.draft:
             turn.desk.keep(None)
             return "The draft is thrown away."

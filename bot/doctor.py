@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from bot.figures import concerns
 from bot.studio import Studio
 from storage.check import Check
 from storage.disk import GIB
@@ -60,7 +61,12 @@ def rows(studio: Studio) -> Iterator[Finding]:
         )
 
 
-FINDERS: tuple[Finder, ...] = (room, budget, files, rows)
+def work(studio: Studio) -> Iterator[Finding]:
+    """Whether jobs wait in vain or fail."""
+    yield from (Finding(text) for text in concerns(studio.figures()))
+
+
+FINDERS: tuple[Finder, ...] = (room, budget, files, rows, work)
 
 
 def findings(studio: Studio) -> list[Finding]:

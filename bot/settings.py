@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from storage.settings import StorageSettings
 
@@ -18,3 +18,11 @@ class BotSettings(StorageSettings):
     retention_days: Annotated[int, Field(ge=0)] = (
         0  # that requests and takes of a chat are kept; 0: until they are deleted
     )
+
+
+class HttpSettings(StorageSettings):
+    """Where machines may ask how the bot does."""
+
+    http_host: str = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: nowhere
+    http_password: SecretStr = SecretStr("")

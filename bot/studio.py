@@ -41,6 +41,7 @@ from storage.channels import Channels
 from storage.colours import main_colours
 from storage.database import Database
 from storage.eviction import Eviction
+from storage.figures import Figures, read_figures
 from storage.forget import Forget, Spent
 from storage.jobs import Jobs
 from storage.loras import LoraLibrary
@@ -149,9 +150,9 @@ class Studio:
 
     # ---- from a plan to a take ----
 
-    def submit(self, proposal: Proposal) -> Job:
-        """Queue a plan."""
-        return self.jobs.enqueue(proposal.plan, proposal.errand)
+    def submit(self, proposal: Proposal, card: int | None = None) -> Job:
+        """Queue a plan; with `card`, that card follows it from the same moment on."""
+        return self.jobs.enqueue(proposal.plan, proposal.errand, card)
 
     def watch(self, job: int) -> Iterator[Job]:
         """The job whenever something has changed, until it is done, failed or cancelled.
@@ -172,13 +173,17 @@ class Studio:
         """Who is filmed and who waits, as things stand."""
         return Line(self.jobs, self.takes)
 
+    def figures(self) -> Figures:
+        """How the studio does."""
+        return read_figures(self.database)
+
     def ensure_worker(self) -> None:
         """Start a worker unless one lives; WorkerFailed if none stays alive."""
         self._crew.ensure()
 
-    def cancel(self, job: int) -> Job:
-        """Cancel a job that is queued or running."""
-        return self.jobs.cancel(job)
+    def cancel(self, job: int, by: str = "") -> Job:
+        """Cancel a job that is queued or running; `by` names the message that said so."""
+        return self.jobs.cancel(job, by)
 
     def tidy(self) -> None:
         """Forget what is older than the owner wants it kept, pictures that no request names, and videos over budget."""

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from engine.settings import EngineSettings
 from engine.worker import Worker
 from storage.database import Database
 from storage.disk import DiskFull
+from storage.logs import log_to
 from storage.loras import LoraLibrary
 from storage.schema import UserError
 from storage.settings import read_settings
@@ -67,7 +67,7 @@ def main() -> int:
 
 def work(settings: EngineSettings, name: str, *, until_idle: bool) -> None:
     """Work until SIGTERM or SIGINT, which end it after the current step; the job goes back to the queue."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to(form=settings.log)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     keep_compiled(settings.kernels)

@@ -19,6 +19,7 @@ class EngineSettings(StorageSettings):
     threads: Annotated[int, Field(ge=0)] = 0  # of the CPU; 0 leaves the choice to torch
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     poll_seconds: Annotated[float, Field(gt=0)] = 0.5
+    attempts: Annotated[int, Field(ge=1)] = 3  # at one job, of workers that fail or die, before the job has failed
 
     @property
     def embeddings(self) -> Path:

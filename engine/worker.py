@@ -22,7 +22,8 @@ from engine.shoot import KEPT_SECONDS, Kit, Shoot, Stopped
 from storage.database import Database
 from storage.disk import WAITS, DiskFull
 from storage.eviction import Eviction
-from storage.jobs import MAX_ATTEMPTS, Fenced, Jobs
+from storage.jobs import Fenced, Jobs
+from storage.logs import about
 from storage.media import Media
 from storage.renders import render_folder
 from storage.schema import Film, Job, UserError
@@ -48,7 +49,7 @@ class Worker:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.jobs = Jobs(self.database)
+        self.jobs = Jobs(self.database, attempts=self.settings.attempts)
         self.workers = Workers(self.database)
         self.media = Media(self.settings.media)
         self._eviction = Eviction(self.database, self.media, self.settings.media_gb)
@@ -77,14 +78,14 @@ class Worker:
             if not self.jobs.heartbeat(job.id, job.attempts, self.settings.lease_seconds):
                 shoot.lost.set()
 
-        log.info("job %d: attempt %d", job.id, job.attempts)
-        with self._beating(beat):
+        with about(job=job.id), self._beating(beat):
+            log.info("attempt %d", job.attempts)
             try:
                 self._film(shoot)
             except (Stopped, Fenced):
                 self._give_back(job)
             except DiskFull:
-                log.exception("job %d: the disk is full", job.id)
+                log.exception("the disk is full")
                 self._give_back(job, WAITS)
                 self.stopping.wait(self.settings.lease_seconds / 3)  # also where the disk's figures say nothing
 
@@ -92,11 +93,11 @@ class Worker:
         """One attempt. DiskFull, Stopped and Fenced are for whoever called."""
         job = shoot.job
         try:
-            if job.tries > MAX_ATTEMPTS:  # its worker died in the last one, and what it had filmed is left
+            if job.tries > self.settings.attempts:  # its worker died in the last one, and what it had filmed is left
                 raise UserError(job.error or "Its worker died.")
             film = shoot.film()
             take = self._noted(lambda: self.jobs.finish(job.id, job.attempts, film))
-            log.info("job %d: take %d, %.1f s", job.id, take.id, film.render_seconds)
+            log.info("take %d, %.1f s", take.id, film.render_seconds)
             shutil.rmtree(shoot.folder, ignore_errors=True)
             self._noted(self._eviction.evict)
         except (Stopped, Fenced, DiskFull):
@@ -104,8 +105,8 @@ class Worker:
         except UserError as error:
             self._failed(shoot, str(error), retry=False)
         except Exception as error:  # the outermost place: whatever one job does, the next one is filmed
-            log.exception("job %d: attempt %d failed", job.id, job.attempts)
-            self._failed(shoot, f"{type(error).__name__}: {error}", retry=job.tries < MAX_ATTEMPTS)
+            log.exception("attempt %d failed", job.attempts)
+            self._failed(shoot, f"{type(error).__name__}: {error}", retry=job.tries < self.settings.attempts)
 
     def _failed(self, shoot: Shoot, reason: str, *, retry: bool) -> None:
         """End an attempt. What was filmed of a job that failed for good becomes a take."""
@@ -137,11 +138,11 @@ class Worker:
         """Give a job back that is still ours; what was cancelled loses its folder, what another worker has stays."""
         try:
             self._noted(lambda: self.jobs.release(job.id, job.attempts, reason))
-            log.info("job %d: given back", job.id)
+            log.info("given back")
         except DiskFull:  # while we are told to end: its lease runs out
-            log.warning("job %d: left behind", job.id)
+            log.warning("left behind")
         except Fenced:
-            log.info("job %d: no longer ours", job.id)
+            log.info("no longer ours")
             if self.jobs.unwanted(job.id):
                 shutil.rmtree(render_folder(self.settings.renders, job.id), ignore_errors=True)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 
 import sqlite_utils
 
@@ -10,11 +11,18 @@ from storage.database import Database, Row, Unreadable, first_row, stored, to_da
 from storage.schema import Card, Draft, Person, Policy, UserError
 
 _OPEN = "open "  # before the name of an event that is not ended
-_CHANGING = ("message", "job", "take_message", "windows_posted", "closed")
+_CHANGING = ("message", "job", "take_message", "windows_posted", "closed", "outcome", "reason")
 
 
 class Withdrawn(UserError):
     """The card is forgotten; there is nobody to tell."""
+
+
+class NothingToFilm(UserError):
+    """The draft is filmed, changed or thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no draft to film any more: it is filmed, or changed. Say what you want to see.")
 
 
 class Cards:
@@ -38,16 +46,19 @@ class Cards:
         return _card(row)
 
     def change(self, card: int, **values: str | int | None) -> Card:
-        """Note what became of a card: its message, job, take_message, windows_posted or closed."""
+        """Note what became of a card: its message, job, take_message, windows_posted, closed, outcome or reason."""
         assert values.keys() <= set(_CHANGING), values
         sets = ", ".join(f"{name} = :{name}" for name in values)
         with self._database.write() as db:
             row = first_row(db, f"UPDATE cards SET {sets} WHERE id = :card RETURNING *", {"card": card, **values})
         return _card(_still(row))
 
-    def propose(self, card: int, draft: Draft | None) -> Card:
-        """Show a draft on a card, or none any more."""
+    def propose(self, card: int, draft: Draft | None, instead_of: int | None = None) -> Card:
+        """Show a draft on a card, or none any more. It settles the card that it is `instead_of`, unless that one is
+        filmed already."""
+        settle = "UPDATE cards SET draft = NULL, closed = 1 WHERE id = :former AND job IS NULL"
         with self._database.write() as db:
+            db.execute(settle, {"former": instead_of})
             row = first_row(
                 db,
                 "UPDATE cards SET draft = :draft WHERE id = :card RETURNING *",
@@ -55,15 +66,15 @@ class Cards:
             )
         return _card(_still(row))
 
-    def take_draft(self, card: int) -> Draft | None:
-        """The draft of a card, which is then no longer discussed. Of two that ask at once, one gets it."""
-        sql = """
-            UPDATE cards SET draft = NULL, taken = draft WHERE id = :card AND draft IS NOT NULL AND NOT closed
-            RETURNING taken
-        """
+    def begin_sending(self, card: int) -> datetime | None:
+        """Note that a card's film is about to be sent. Since when it may stand in the channel already, for all we know;
+        None: it was never tried before."""
+        first = "UPDATE cards SET sending_ms = :now WHERE id = :card AND sending_ms IS NULL"
         with self._database.write() as db:
-            row = first_row(db, sql, {"card": card})
-        return stored(Draft, row["taken"], f"The draft of card {card}") if row else None
+            if db.execute(first, {"card": card, "now": to_milliseconds(self._now())}).rowcount:
+                return None
+            row = _still(first_row(db, "SELECT sending_ms FROM cards WHERE id = :card", {"card": card}))
+        return to_datetime(row["sending_ms"])
 
     def get(self, card: int) -> Card | None:
         """The card of this number; None if it was never there, or is forgotten."""
@@ -164,14 +175,14 @@ class Seen:
         with self._database.write() as db:
             db.execute("DELETE FROM seen WHERE at_ms < :then", {"then": to_milliseconds(self._now() - older_than)})
 
-    def read(self, channel: str, message: int) -> None:
-        """A channel was read up to this message."""
+    def read(self, channel: str, message: int, place: str = "") -> None:
+        """A channel was read up to this message. `place` is its server ("" for a direct message)."""
         sql = """
-            INSERT INTO read_marks (channel, message) VALUES (:channel, :message)
-            ON CONFLICT (channel) DO UPDATE SET message = max(message, excluded.message)
+            INSERT INTO read_marks (channel, message, place) VALUES (:channel, :message, :place)
+            ON CONFLICT (channel) DO UPDATE SET message = max(message, excluded.message), place = excluded.place
         """
         with self._database.write() as db:
-            db.execute(sql, {"channel": channel, "message": message})
+            db.execute(sql, {"channel": channel, "message": message, "place": place})
 
     def marks(self) -> dict[str, int]:
         """For every channel in which we were spoken to, the newest message that was read."""
@@ -226,6 +237,18 @@ class Manners:
         sql = "INSERT INTO manners (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value"
         with self._database.write() as db:
             db.execute(sql, {"key": key, "value": value})
+
+
+def follow(db: sqlite_utils.Database, card: int, job: int) -> None:
+    """A card follows a job, inside the transaction that queues it; its draft is no longer discussed. UserError where it
+    follows one already or is settled."""
+    sql = """
+        UPDATE cards SET job = :job, taken = coalesce(draft, taken), draft = NULL
+        WHERE id = :card AND job IS NULL AND NOT closed RETURNING id
+    """
+    if first_row(db, sql, {"card": card, "job": job}) is None:
+        _still(first_row(db, "SELECT id FROM cards WHERE id = :card", {"card": card}))
+        raise NothingToFilm
 
 
 def _still(row: Row | None) -> Row:

@@ -90,9 +90,10 @@ class Forget:
     def place(self, place: str) -> Forgotten:
         """Everything of a server that we are no longer on."""
         values, channels = {"place": place}, "SELECT channel FROM cards WHERE place = :place"
+        heard = f"{channels} UNION SELECT channel FROM read_marks WHERE place = :place"
         with self._database.write() as db:
-            for table in ("read_marks", "channels"):
-                db.execute(f"DELETE FROM {table} WHERE channel IN ({channels})", values)
+            for table in ("channels", "read_marks"):
+                db.execute(f"DELETE FROM {table} WHERE channel IN ({heard})", values)
             jobs, cards = (
                 f"SELECT id FROM jobs WHERE channel IN ({channels})",
                 "SELECT id FROM cards WHERE place = :place",

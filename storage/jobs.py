@@ -21,6 +21,7 @@ from contextlib import suppress
 
 import sqlite_utils
 
+from storage.cards import follow
 from storage.database import (
     Database,
     Parameters,
@@ -34,19 +35,21 @@ from storage.database import (
 from storage.schema import Errand, Film, Job, JobEvent, JobState, Plan, Progress, Take, UserError
 from storage.takes import insert_take, require_take
 
-MAX_ATTEMPTS = 3  # after this many failures a job has failed; an attempt that was released is none
+MAX_ATTEMPTS = 3  # unless the owner wants others: after this many failures a job has failed; a released one is none
 
 _HELD = "id = :job AND attempts = :attempt AND state = 'running'"
 _TURNS = """
-    SELECT id, row_number() OVER (ORDER BY turn, last, id) AS place FROM (
-        SELECT id, row_number() OVER (PARTITION BY requester ORDER BY id) AS turn,
-            coalesce((SELECT max(started_ms) FROM jobs AS past WHERE past.requester = waiting.requester), 0) AS last
+    SELECT id, row_number() OVER (ORDER BY turn, last_ms, id) AS place FROM (
+        SELECT id, requester, row_number() OVER (PARTITION BY requester ORDER BY id) AS turn
         FROM jobs AS waiting WHERE state = 'queued'
-    )
+    ) JOIN turns USING (requester)
 """
-_MAY_RETRY = f"attempts - releases < {MAX_ATTEMPTS}"
-_MAY_GATHER = f"""
-    attempts - releases = {MAX_ATTEMPTS} AND EXISTS (SELECT 1 FROM events WHERE job = jobs.id AND kind = 'window')
+_NEXT = (
+    "SELECT next FROM turns ORDER BY last_ms, next LIMIT 1"  # the first place of _TURNS, without looking at the rest
+)
+_MAY_RETRY = "attempts - releases < :most"
+_MAY_GATHER = """
+    attempts - releases = :most AND EXISTS (SELECT 1 FROM events WHERE job = jobs.id AND kind = 'window')
 """
 _AGAIN_AFTER_LOSS = f"({_MAY_RETRY} OR {_MAY_GATHER})"
 
@@ -62,14 +65,18 @@ class Jobs:
     longest.
     """
 
-    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, now: Callable[[], float] = time.time, attempts: int = MAX_ATTEMPTS) -> None:
         self._database = database
         self._now = now
+        self._attempts = attempts
 
     # ---- for who wants a film ----
 
-    def enqueue(self, plan: Plan, errand: Errand) -> Job:
-        """Queue a plan. Another take of another take counts as one of the first take."""
+    def enqueue(self, plan: Plan, errand: Errand, card: int | None = None) -> Job:
+        """Queue a plan. Another take of another take counts as one of the first take.
+
+        With `card`, that card follows the job and shows no draft any more: both, or neither. UserError if it cannot.
+        """
         with self._database.write() as db:
             if errand.parent is not None:
                 require_take(db, errand.parent)
@@ -83,10 +90,13 @@ class Jobs:
             """
             (row,) = db.query(sql, values | {"now": self._milliseconds()})
             self._note(db, row, "queued")
+            if card is not None:
+                follow(db, card, row["id"])
         return _job(row)
 
-    def cancel(self, job: int) -> Job:
-        """Cancel a job that is queued or running; a running one's worker learns it from its next heartbeat."""
+    def cancel(self, job: int, by: str = "") -> Job:
+        """Cancel a job that is queued or running; a running one's worker learns it from its next heartbeat. `by` names
+        the message that said so, for `cancelled_by`."""
         sql = """
             UPDATE jobs SET state = 'cancelled', lease_ms = NULL, finished_ms = :now
             WHERE id = :job AND state IN ('queued', 'running') RETURNING *
@@ -94,7 +104,7 @@ class Jobs:
         with self._database.write() as db:
             row = first_row(db, sql, {"job": job, "now": self._milliseconds()})
             if row is not None:
-                self._note(db, row, "cancelled")
+                self._note(db, row, "cancelled", by)
         if row is not None:
             return _job(row)
         state = self.get(job).state
@@ -106,6 +116,15 @@ class Jobs:
         if not rows:
             raise UserError(f"There is no job {job}.")
         return _job(rows[0])
+
+    def cancelled_by(self, message: str) -> int | None:
+        """The job that a message cancelled, so that a message heard twice cancels no second one."""
+        sql = "SELECT job FROM events WHERE kind = 'cancelled' AND text = :message LIMIT 1"
+        return next((row["job"] for row in self._database.rows(sql, {"message": message})), None)
+
+    def asked_by(self, message: str) -> Job | None:
+        """The job that a message led to."""
+        return next(iter(self._select("WHERE message = :message ORDER BY id LIMIT 1", {"message": message})), None)
 
     def of(self, requester: str) -> list[Job]:
         """All jobs of a person, oldest first."""
@@ -159,7 +178,7 @@ class Jobs:
         sql = f"""
             UPDATE jobs SET state = 'running', attempts = attempts + 1, worker = :worker, lease_ms = :lease,
                 progress = NULL, started_ms = :now
-            WHERE id = (SELECT id FROM ({_TURNS}) ORDER BY place LIMIT 1) RETURNING *
+            WHERE id = ({_NEXT}) RETURNING *
         """
         with self._database.write() as db:
             self._recover_lost(db, now)
@@ -234,7 +253,8 @@ class Jobs:
             state = iif({again}, 'queued', 'failed'), error = :reason,
             started_ms = iif({again}, NULL, started_ms), finished_ms = iif({again}, NULL, :now)
         """
-        row = self._settle(db, job, attempt, change, {"retry": retry, "reason": reason, "now": self._milliseconds()})
+        parameters = {"retry": retry, "reason": reason, "now": self._milliseconds(), "most": self._attempts}
+        row = self._settle(db, job, attempt, change, parameters)
         self._note(db, row, row["state"], reason)
         return row
 
@@ -243,12 +263,12 @@ class Jobs:
         filmed is gathered."""
         sql = f"""
             UPDATE jobs SET state = iif({_AGAIN_AFTER_LOSS}, 'queued', 'failed'), lease_ms = NULL, progress = NULL,
-                error = 'The worker died or hung in attempt ' || min(attempts, {MAX_ATTEMPTS} + releases) || '.',
+                error = 'The worker died or hung in attempt ' || min(attempts, :most + releases) || '.',
                 started_ms = iif({_AGAIN_AFTER_LOSS}, NULL, started_ms),
                 finished_ms = iif({_AGAIN_AFTER_LOSS}, NULL, :now)
             WHERE state = 'running' AND lease_ms < :now RETURNING *
         """
-        for row in list(db.query(sql, {"now": now})):
+        for row in list(db.query(sql, {"now": now, "most": self._attempts})):
             self._note(db, row, "lost", f"by {row['worker']}")
             if row["state"] == JobState.FAILED:
                 self._note(db, row, "failed", row["error"])

@@ -160,3 +160,47 @@ def m006_takes_are_pinned_and_evicted(db: sqlite_utils.Database) -> None:
     )
     db.execute(f"ALTER TABLE takes ADD COLUMN video TEXT GENERATED ALWAYS AS ({video}) VIRTUAL")
     db.execute("CREATE INDEX takes_by_video ON takes (video)")
+
+
+_NEXT_TURN = """
+    DELETE FROM turns WHERE requester = {who};
+    INSERT INTO turns (requester, last_ms, next)
+        SELECT {who}, coalesce((SELECT max(started_ms) FROM jobs WHERE requester = {who}), 0), id
+        FROM jobs WHERE requester = {who} AND state = 'queued' ORDER BY id LIMIT 1;
+"""
+
+
+@steps()
+def m007_turns_and_what_outlives_a_kill(db: sqlite_utils.Database) -> None:
+    """For claims that stay fast whoever waits, and for requests and posts that a killed bot must not repeat."""
+    # One row a person who waits: their oldest queued job, and when they were filmed for last. Triggers keep it, so that
+    # it is true whoever changes jobs; it says nothing that jobs does not say.
+    db.execute(
+        "CREATE TABLE turns (requester TEXT PRIMARY KEY, last_ms INTEGER NOT NULL, next INTEGER NOT NULL) STRICT"
+    )
+    db.execute("CREATE INDEX turns_by_wait ON turns (last_ms, next)")
+    db.execute("CREATE INDEX jobs_waiting ON jobs (requester) WHERE state = 'queued'")
+    for name, event, who in (
+        ("turns_after_insert", "INSERT ON jobs WHEN new.state = 'queued'", "new"),
+        ("turns_after_update", "UPDATE OF state ON jobs WHEN 'queued' IN (old.state, new.state)", "new"),
+        ("turns_after_delete", "DELETE ON jobs", "old"),
+    ):
+        db.execute(f"CREATE TRIGGER {name} AFTER {event} BEGIN {_NEXT_TURN.format(who=f'{who}.requester')} END")
+    db.execute("""
+        INSERT INTO turns (requester, last_ms, next)
+        SELECT requester, coalesce((SELECT max(started_ms) FROM jobs AS past WHERE past.requester = jobs.requester), 0),
+            min(id)
+        FROM jobs WHERE state = 'queued' GROUP BY requester
+    """)
+    db.execute("CREATE INDEX jobs_by_end ON jobs (state, finished_ms) WHERE finished_ms IS NOT NULL")
+    # The message that asked, so that hearing it once more films nothing twice.
+    message = "CASE WHEN json_valid(errand) THEN errand ->> '$.message' END"  # as of the video, in m006
+    db.execute(f"ALTER TABLE jobs ADD COLUMN message TEXT GENERATED ALWAYS AS ({message}) VIRTUAL")
+    db.execute("CREATE INDEX jobs_by_message ON jobs (message) WHERE message IS NOT NULL")
+    db.execute("CREATE INDEX events_by_reason ON events (kind, text) WHERE kind = 'cancelled'")
+    # Since when the film may stand in the channel, for all we know; what became of a request that led to no job; and
+    # the server of a channel.
+    db.execute("ALTER TABLE cards ADD COLUMN sending_ms INTEGER")
+    db.execute("ALTER TABLE cards ADD COLUMN outcome TEXT")
+    db.execute("ALTER TABLE cards ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE read_marks ADD COLUMN place TEXT")

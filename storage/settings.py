@@ -1,4 +1,4 @@
-"""The settings that every process shares: where things are kept."""
+"""The settings that every process shares: where things are kept, and how the log is written."""
 
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -7,6 +7,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.disk import Disk
+from storage.logs import LogForm
 from storage.schema import UserError
 
 
@@ -20,6 +21,7 @@ class StorageSettings(BaseSettings):
     data_dir: Path = Path("data")
     disk_margin_gb: Annotated[float, Field(ge=0)] = 1.0  # of the disk stay free: with less, no film is begun
     media_gb: Annotated[float, Field(ge=0)] = 0.0  # that the media store may have; 0: as much as there is
+    log: LogForm = "text"
     lora_dir: Path = Path("loras")  # a face lists the library, the engine reads it
 
     @property

@@ -25,6 +25,7 @@ from storage.database import (
 )
 from storage.schema import Errand, Film, Job, MediaId, Plan, Take, UserError
 
+LATELY = 300  # takes, the newest ones
 _SELECT = "SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job"
 
 
@@ -70,9 +71,11 @@ class Takes:
         return self._select(where, {"place": place, "since": to_milliseconds(since.timestamp())})
 
     def like(self, plan: Plan, limit: int) -> list[Take]:
-        """The newest takes whose windows cost as much as those of a plan: same model, size and sampling."""
-        where = """
-            WHERE CASE WHEN json_valid(jobs.plan) THEN jobs.plan ->> '$.model' = :model
+        """The newest takes whose windows cost as much as those of a plan: same model, size and sampling. Only the last
+        few hundred takes are looked at."""
+        where = f"""
+            WHERE takes.id IN (SELECT id FROM takes ORDER BY id DESC LIMIT {LATELY})
+                AND CASE WHEN json_valid(jobs.plan) THEN jobs.plan ->> '$.model' = :model
                 AND jobs.plan -> '$.size' = json(:size) AND jobs.plan -> '$.sampling' = json(:sampling) END
             ORDER BY takes.id DESC LIMIT :limit
         """

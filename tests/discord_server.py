@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,9 +29,13 @@ _count = itertools.count()
 
 @contextmanager
 def redirected(port: int) -> Iterator[None]:
-    """The library takes the server on this port for Discord. There is no setting for that, on purpose."""
-    route, gateway = discord.http.Route, discord.gateway.DiscordWebSocket
+    """The library takes the server on this port for Discord. There is no setting for that, on purpose.
+
+    It also waits for shorter than its two seconds for more servers to come: here is one.
+    """
+    route, gateway, state = discord.http.Route, discord.gateway.DiscordWebSocket, discord.Client._get_state
     before = route.BASE, gateway.DEFAULT_GATEWAY, cdn.HOSTS
+    discord.Client._get_state = lambda self, **options: state(self, **options, guild_ready_timeout=0.1)  # type: ignore[method-assign]
     route.BASE = f"http://127.0.0.1:{port}/api/v10"
     gateway.DEFAULT_GATEWAY = yarl.URL(f"http://127.0.0.1:{port}/gateway")
     cdn.HOSTS = frozenset({("http", "127.0.0.1")})
@@ -39,6 +43,7 @@ def redirected(port: int) -> Iterator[None]:
         yield
     finally:
         route.BASE, gateway.DEFAULT_GATEWAY, cdn.HOSTS = before
+        discord.Client._get_state = state  # type: ignore[method-assign]
 
 
 def snowflake() -> int:
@@ -73,6 +78,7 @@ class Fault:
     times: float = 1
     delay: float = 0.0  # seconds before the answer
     after: bool = False  # what was asked is done first; only the answer is late or fails
+    kill: Callable[[], Awaitable[object]] | None = None  # who asked is gone before it is done, or before it is told
 
 
 @dataclass
@@ -82,6 +88,7 @@ class Server:
     port: int = 0
     messages: dict[int, dict[int, Json]] = field(default_factory=lambda: {CHANNEL: {}, APPLICATION: {}})
     files: dict[str, bytes] = field(default_factory=dict)  # by their address
+    reactors: dict[tuple[int, str], list[int]] = field(default_factory=dict)  # who, by message and emoji
     faults: list[Fault] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
     answers: dict[str, list[Json]] = field(default_factory=dict)  # to interactions, by their token
@@ -130,12 +137,22 @@ class Server:
         return token
 
     async def react(self, who: int, message: Json, emoji: str) -> None:
-        """Somebody reacts."""
+        """Somebody reacts; the bot is told if it listens."""
+        self._react(message, emoji, who)
         await self.dispatch("MESSAGE_REACTION_ADD", {
             "user_id": str(who), "channel_id": message["channel_id"], "message_id": message["id"],
             "guild_id": str(GUILD), "emoji": {"id": None, "name": emoji}, "member": member(who), "type": 0,
             "burst": False,
         })  # fmt: skip
+
+    def _react(self, message: Json, emoji: str, who: int) -> None:
+        people = self.reactors.setdefault((int(message["id"]), emoji), [])
+        people += [] if who in people else [who]
+        kinds = [kind for number, kind in self.reactors if number == int(message["id"])]
+        message["reactions"] = [
+            {"emoji": {"id": None, "name": kind}, "count": len(self.reactors[int(message["id"]), kind]),
+             "me": BOT in self.reactors[int(message["id"]), kind]} for kind in kinds
+        ]  # fmt: skip
 
     # ---- what can be seen ----
 
@@ -209,7 +226,8 @@ class Server:
         })  # fmt: skip
         everyone = {"id": str(GUILD), "name": "@everyone", "permissions": str(2**50 - 1), "position": 0, "color": 0,
                     "hoist": False, "managed": False, "mentionable": False, "flags": 0}  # fmt: skip
-        rooms = [channel(number) for number in self.messages if number < 10000]
+        rooms = [channel(n) | {"last_message_id": str(max(room, default=0))}
+                 for n, room in self.messages.items() if n < 10000]  # fmt: skip
         await self.dispatch("GUILD_CREATE", {
             "id": str(GUILD), "name": "studio", "owner_id": str(ANN), "roles": [everyone], "emojis": [], "stickers": [],
             "features": [], "members": [member(BOT)], "channels": rooms, "threads": [], "stage_instances": [],
@@ -232,6 +250,9 @@ class Server:
         if fault.times <= 0:
             self.faults.remove(fault)
         answer = await handler(request) if fault.after else None
+        if fault.kill:
+            await fault.kill()
+            return web.Response(status=500)
         await asyncio.sleep(fault.delay)
         if fault.status:
             return said(fault.body, fault.status, fault.headers)
@@ -247,6 +268,8 @@ class Server:
                 return said(user(BOT)) if known else said({"message": "401: Unauthorized", "code": 0}, 401)
             case "GET", ["users", number]:
                 return said(user(int(number)))
+            case "GET", ["guilds", _, "members", number]:
+                return said(member(int(number)))
             case "GET", ["oauth2", *_]:
                 return said({"id": str(APPLICATION), "name": "Longtake", "icon": None, "description": "", "flags": 0,
                              "bot_public": True, "bot_require_code_grant": False, "verify_key": "", "team": None,
@@ -283,6 +306,8 @@ class Server:
         if len(rest) == 1 and request.method == "GET":
             newest = sorted(room.values(), key=lambda m: -int(m["id"]))
             before, limit = int(request.query.get("before", 2**63)), int(request.query.get("limit", 50))
+            if after := int(request.query.get("after", 0)):
+                return said([m for m in newest if int(m["id"]) > after][-limit:])
             return said([m for m in newest if int(m["id"]) < before][:limit])
         if len(rest) == 1:
             same = [m for m in room.values() if self.nonces and m.get("nonce", "") == body.get("nonce")]
@@ -291,6 +316,10 @@ class Server:
             message = room.get(int(rest[1]))  # type: ignore[assignment]
             if message is None:
                 return said({"code": 10008, "message": "Unknown Message"}, 404)
+        if rest[2:3] == ["reactions"]:
+            if request.method == "GET":
+                return said([user(who) for who in self.reactors[int(rest[1]), rest[3]]])
+            self._react(message, rest[3], BOT)
         if len(rest) > 2 or request.method == "DELETE":
             if len(rest) == 2:
                 del room[int(rest[1])]

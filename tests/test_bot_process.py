@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 from discord_server import ANN, BOB, CHANNEL, TOKEN, Server, serving
 from filming import draw
-from wire import until
+from wire import free_port, until
 
 from storage.cards import Cards
 from storage.database import Database
@@ -169,11 +170,20 @@ async def test_told_to_end_it_says_so_on_its_cards_and_goes_on_after_the_next_st
 ):
     async with bots(tmp_path, toy_models_dir) as some:
         server = some.server
-        await some.connect(LONGTAKE_WORKERS="0")
+        port = free_port()
+        await some.connect(LONGTAKE_WORKERS="0", LONGTAKE_HTTP_PORT=str(port), LONGTAKE_LOG="json")
         await server.say(ANN, STORY, photo=some.photo)
         await until(lambda: server.cards("film"))
         await server.press(ANN, server.cards("film")[0], "film")
         await until(lambda: "Queued" in json.dumps(server.cards()))
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            async with session.get("/healthz") as told:
+                assert await told.json() == {
+                    "ok": True, "discord": "connected", "queued": 1, "running": 0, "workers": 0,
+                }  # fmt: skip
+            async with session.get("/metrics") as told:
+                assert 'longtake_jobs{state="queued"} 1' in await told.text()
+        assert all(json.loads(line)["text"] for line in some.log.splitlines())
         began = asyncio.get_running_loop().time()
         assert await some.kill(signal.SIGTERM) == 0
         assert asyncio.get_running_loop().time() - began < 5.0

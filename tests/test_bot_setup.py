@@ -14,9 +14,9 @@ import pytest
 from discord_server import TOKEN
 
 from bot.discord.lock import alone
-from bot.discord.redaction import HIDDEN, log_to
 from bot.discord.settings import DiscordSettings
 from bot.discord.token import application_of, state_of, token_of
+from storage.logs import HIDDEN, log_to
 from storage.schema import UserError
 
 LONGTAKE = Path(sys.executable).parent / "longtake"

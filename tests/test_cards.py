@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from directing import plan_of, request
 
-from storage.cards import Cards, Manners, Seen
+from storage.cards import Cards, Manners, NothingToFilm, Seen, Withdrawn
 from storage.database import Database
-from storage.schema import Card, Draft, Person, Policy, Style
+from storage.jobs import Jobs
+from storage.schema import Card, Draft, Errand, Job, Person, Policy, Style
 
 DRAFT = Draft(request=request("a dog", 1), plan=plan_of("a dog runs").plan)
+ERRAND = Errand(channel="discord:2", requester="discord:3")
 CARD = Card(id=0, place="discord:1", channel="discord:2", asker="discord:3", opened=datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -32,19 +34,54 @@ def test_a_card_is_found_by_its_message_and_keeps_its_draft(database: Database) 
     assert cards.discussed("discord:2", "discord:4") is None
 
 
-def test_of_many_who_film_a_draft_at_once_one_gets_it(database: Database) -> None:
-    cards = Cards(database)
+def test_of_many_who_film_a_draft_at_once_one_does(tmp_path: Path) -> None:
+    databases = [Database.open(tmp_path / "longtake.db") for _ in range(4)]
+    cards, jobs = Cards(databases[0]), [Jobs(database) for database in databases]
     card = cards.open(CARD.model_copy(update={"draft": DRAFT}))
+
+    def film(number: int) -> Job | None:
+        try:
+            return jobs[number % 4].enqueue(DRAFT.plan, ERRAND, card.id)
+        except NothingToFilm:
+            return None
+
     with ThreadPoolExecutor(8) as pool:
-        got = list(pool.map(lambda _: cards.take_draft(card.id), range(16)))
-    assert [draft for draft in got if draft] == [DRAFT]
+        (filmed,) = filter(None, pool.map(film, range(16)))
+    now = cards.get(card.id)
+    assert now is not None
+    assert (now.job, now.draft) == (filmed.id, None)
+    assert [job.id for job in jobs[0].recent()] == [filmed.id], "those that were refused left no job behind"
 
 
 def test_a_draft_that_was_thrown_away_cannot_be_filmed(database: Database) -> None:
     cards = Cards(database)
     card = cards.open(CARD.model_copy(update={"draft": DRAFT}))
     cards.change(card.id, closed=True)
-    assert cards.take_draft(card.id) is None
+    with pytest.raises(NothingToFilm):
+        Jobs(database).enqueue(DRAFT.plan, ERRAND, card.id)
+    with pytest.raises(Withdrawn):
+        Jobs(database).enqueue(DRAFT.plan, ERRAND, card.id + 1)
+    assert Jobs(database).recent() == []
+
+
+def test_a_plan_takes_the_place_of_the_one_before_unless_that_is_filmed(database: Database) -> None:
+    cards = Cards(database)
+    former, filmed, own = (cards.open(CARD.model_copy(update={"draft": DRAFT})) for _ in range(3))
+    job = Jobs(database).enqueue(DRAFT.plan, ERRAND, filmed.id)
+    for card in (former, filmed):
+        cards.propose(own.id, DRAFT, instead_of=card.id)
+    former, filmed = (cards.get(card.id) or card for card in (former, filmed))
+    assert (former.draft, former.closed) == (None, True)
+    assert (filmed.job, filmed.closed) == (job.id, False)
+
+
+def test_a_film_is_sent_for_the_first_time_once(database: Database) -> None:
+    now = [1000.0]
+    cards = Cards(database, lambda: now[0])
+    card = cards.open(CARD)
+    assert cards.begin_sending(card.id) is None
+    now[0] += 60
+    assert cards.begin_sending(card.id) == datetime.fromtimestamp(1000, UTC)
 
 
 def test_only_cards_that_change_by_themselves_are_followed(database: Database) -> None:

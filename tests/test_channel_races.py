@@ -183,7 +183,7 @@ async def test_a_card_that_cannot_be_posted_is_settled(tmp_path: Path) -> None:
         async def gone(*_: Any) -> None:
             raise ValueError("a bug")
 
-        w.client.board._post = gone  # type: ignore[method-assign, assignment]
+        w.client.board.opening._post = gone  # type: ignore[method-assign, assignment]
         await w.say(w.ann, "5 s of my dog, he runs", w.photo)
         assert w.studio.cards.open_cards() == []
         assert "nothing was charged" in texts_of(w.messages[-1])
@@ -276,3 +276,82 @@ async def test_a_film_that_is_forgotten_while_it_is_sent_does_not_stay_in_the_ch
         await w.turn()
         assert w.studio.takes.history(f"discord:{w.channel.id}") == []
         assert [message for message in w.messages if message.attachments] == []
+
+
+async def test_a_message_that_is_deleted_while_it_is_understood_is_not_planned(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        asked = asyncio.Event()
+
+        class Slow:
+            """A model that thinks for long."""
+
+            async def understand(self, *_: Any) -> Any:
+                asked.set()
+                await asyncio.sleep(3600)
+
+        w.studio.reader = Slow()
+        saying = asyncio.ensure_future(w.say(w.ann, "5 s of my dog, he runs", w.photo))
+        await asked.wait()
+        (event,) = [event for event, _ in w.studio.seen.unfinished()]
+        await w.client.hearing.unsaid(event, f"discord:{w.channel.id}")
+        await saying
+        assert w.messages == []
+        assert w.studio.cards.open_cards() == []
+        assert w.studio.seen.unfinished() == [], "it is not heard again after a restart either"
+        assert event not in w.client.hearing
+
+
+async def test_a_message_that_is_heard_again_cancels_no_second_film(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        for _ in range(2):
+            await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        said = await w.say(w.ann, "cancel")
+        (left,) = w.studio.jobs.queue()
+        channel = w.client.get_channel(w.channel.id)
+        w.client.hearing.hear_again(await channel.fetch_message(said.id))  # type: ignore[union-attr]
+        await w.env.settle()
+        assert w.studio.jobs.queue() == [left]
+
+
+async def test_what_is_heard_again_goes_on_from_what_came_of_it(tmp_path: Path) -> None:
+    """Killed after "film it" was done and before it was noted to be: it is not said that there is nothing to film."""
+    async with world(tmp_path) as w:
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        said = await w.say(w.ann, "film it")
+        before = [texts_of(message) for message in w.messages]
+        assert "Queued" in before[0]
+        channel = w.client.get_channel(w.channel.id)
+        w.client.hearing.hear_again(await channel.fetch_message(said.id))  # type: ignore[union-attr]
+        await w.turn()
+        assert len(w.studio.jobs.recent()) == 1
+        assert len(w.messages) == len(before)
+
+
+async def test_what_the_bot_remembers_of_cards_does_not_grow_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.discord.board.MOST_SHOWN", 1)
+    async with world(tmp_path) as w:
+        for who in (w.ann, w.bob):
+            await w.say(who, "5 s of my dog, he runs", w.photo)
+        await w.turn()
+        board = w.client.board
+        assert len(board._shown) == 1, "of two drafts that wait"
+        for who, message in zip((w.ann, w.bob), w.messages, strict=True):
+            await who.click(message, label="Cancel")
+        await w.turn()
+        assert (board._shown, board._owed, board.opening._directed) == ({}, set(), set())
+        assert all("Cancelled" in texts_of(message) for message in w.messages)
+        w.client.board.owe(99)  # a card that is forgotten
+        await w.turn()
+        assert board._owed == set()
+
+
+async def test_why_a_request_came_to_nothing_stays_on_its_card(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        card = card_of(w, w.messages[-1])
+        await w.client.board.fail(card.id, "The dog has run away.")
+        await w.restart()
+        await w.client.board.refresh(card.id)
+        assert "The dog has run away." in texts_of(w.messages[-1])

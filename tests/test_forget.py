@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from discord_world import World, world
 
-from storage.schema import JobState, Person, Policy, UserError
+from storage.schema import JobState, Person, Policy, UserError, Wishes
 
 pytestmark = pytest.mark.asyncio
 WORD = "xylophonist"  # that nobody else writes
@@ -302,8 +302,12 @@ async def test_how_far_a_server_was_read_is_forgotten_with_it(tmp_path: Path) ->
     async with world(tmp_path) as w:
         await w.say(w.ann, "5 s of my dog, he runs", w.photo)
         assert w.studio.seen.marks().keys() == {f"discord:{w.channel.id}"}
+        other = w.guild.create_text_channel("bobs")
+        await w.bob.send(other, f"{w.mention} best quality")  # settings, and no card
+        assert f"discord:{other.id}" in w.studio.seen.marks()
         w.studio.forget.place(f"discord:{w.guild.id}")
         assert w.studio.seen.marks() == {}
+        assert w.studio.channels.wishes(f"discord:{other.id}") == Wishes()
 
 
 async def test_spent_film_is_forgotten_after_a_day(tmp_path: Path) -> None:

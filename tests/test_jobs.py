@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import random
 import signal
 import sqlite3
 import threading
@@ -133,6 +134,78 @@ def test_who_was_filmed_for_last_waits(jobs, clock):
     again = jobs.enqueue(plan(), Errand(channel="lobby", requester="ann"))
     other = jobs.enqueue(plan(), Errand(channel="lobby", requester="bob"))
     assert [job.id for job in jobs.queue()] == [first.id, other.id, again.id]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_next_turn_is_the_first_place_whatever_happens(jobs, database, clock, seed):
+    """What a claim looks at says the same as the whole queue does; so does every trigger that keeps it."""
+    chance, held = random.Random(seed), []
+    for _ in range(120):
+        clock.advance(1)
+        match chance.randrange(6):
+            case 0 | 1 | 2:
+                jobs.enqueue(plan(), Errand(channel="lobby", requester=chance.choice("abcd")))
+            case 3:
+                first = next((job.id for job in jobs.queue() if job.state is JobState.QUEUED), None)
+                assert [jobs.position(job.id) for job in jobs.queue() if job.id == first] == ([1] if first else [])
+                claimed = jobs.claim("w", 600)
+                assert (claimed.id if claimed else None) == first
+                held += [claimed] if claimed else []
+            case 4 if held:
+                job = held.pop(chance.randrange(len(held)))
+                with contextlib.suppress(Fenced):
+                    end = chance.choice([jobs.release, lambda *which: jobs.fail(*which, "no", retry=True)])
+                    end(job.id, job.attempts)
+            case 5 if jobs.queue():
+                gone = chance.choice(jobs.queue()).id
+                if chance.random() < 0.5:
+                    jobs.cancel(gone)
+                else:
+                    with database.write() as db:
+                        db.execute("DELETE FROM events WHERE job = :job", {"job": gone})
+                        db.execute("DELETE FROM jobs WHERE id = :job", {"job": gone})
+
+
+def test_a_turn_is_kept_without_looking_at_everybody(database):
+    """The plans of the triggers' statements, for one person."""
+    for name in ("turns_after_insert", "turns_after_update", "turns_after_delete"):
+        sql = database.rows("SELECT sql FROM sqlite_schema WHERE name = :name", {"name": name})[0]["sql"]
+        body = (
+            sql[sql.index("BEGIN") + 5 : sql.rindex("END")]
+            .replace("new.requester", ":who")
+            .replace("old.requester", ":who")
+        )
+        for statement in filter(str.strip, body.split(";")):
+            plans = [step["detail"] for step in database.db.query(f"EXPLAIN QUERY PLAN {statement}", {"who": "ann"})]
+            assert plans
+            assert not [detail for detail in plans if detail.startswith("SCAN jobs") or "TEMP" in detail], plans
+
+
+def test_what_waited_before_the_turns_were_kept_has_its_turn(tmp_path):
+    """The step that adds the turns reads those who wait already."""
+    file = tmp_path / "old.db"
+    with Database.open(file) as database:
+        jobs = Jobs(database)
+        ids = [jobs.enqueue(plan(), Errand(channel="lobby", requester=who)).id for who in "aab"]
+        with database.write() as db:
+            for trigger in ("turns_after_insert", "turns_after_update", "turns_after_delete"):
+                db.execute(f"DROP TRIGGER {trigger}")
+            for index in ("jobs_waiting", "jobs_by_end", "jobs_by_message", "events_by_reason"):
+                db.execute(f"DROP INDEX {index}")
+            db.execute("DROP TABLE turns")
+            db.execute("ALTER TABLE jobs DROP COLUMN message")
+            for table, column in (
+                ("cards", "sending_ms"),
+                ("cards", "outcome"),
+                ("cards", "reason"),
+                ("read_marks", "place"),
+            ):
+                db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+            db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm007_turns_and_what_outlives_a_kill'")
+    with Database.open(file) as database:
+        jobs = Jobs(database)
+        assert [jobs.position(job) for job in ids] == [1, 3, 2]
+        assert [jobs.claim("w", LEASE).id for _ in range(3)] == [ids[0], ids[2], ids[1]]
 
 
 def test_a_job_that_nobody_knows(jobs):
@@ -535,7 +608,8 @@ def test_no_look_up_reads_a_whole_table(jobs, database):
         for step in database.db.query(f"EXPLAIN QUERY PLAN {sql}", parameters):
             newest_of_all = step["detail"] == "SCAN jobs" and "WHERE TRUE ORDER BY id DESC LIMIT" in sql
             waiting = step["detail"].startswith("SCAN (") and "AS waiting" in sql  # the queue, not the table
-            assert "SCAN" not in step["detail"] or newest_of_all or waiting, (step["detail"], sql)
+            next_turn = step["detail"] == "SCAN turns USING COVERING INDEX turns_by_wait"  # its first row alone
+            assert "SCAN" not in step["detail"] or newest_of_all or waiting or next_turn, (step["detail"], sql)
             few = "again_of = :first" in sql or "AS waiting" in sql  # siblings of a take; jobs that wait
             assert "TEMP B-TREE" not in step["detail"] or few, (step["detail"], sql)
     assert explained > 30

@@ -106,6 +106,52 @@ async def test_a_long_rate_limit_of_edits_does_not_hold_up_the_film(tmp_path: Pa
         assert [path for method, path in w.server.calls if method == "PATCH"] == edits, "the card is left alone"
 
 
+async def test_a_card_that_is_limited_for_long_is_sent_when_the_limit_ends(tmp_path: Path, monkeypatch):
+    slept, sleep = [], asyncio.sleep
+
+    async def briefly(seconds: float, *more) -> None:
+        slept.append(seconds)
+        await sleep(min(seconds, 0.05), *more)
+
+    async with wire(tmp_path) as w:
+        limited = {"message": "slower", "retry_after": 45.0, "global": False}
+        w.server.faults.append(Fault("POST", MESSAGES, 429, limited, {"Via": "1.1 google"}))
+        monkeypatch.setattr("bot.discord.rest.asyncio.sleep", briefly)
+        await w.server.say(ANN, "@ 5 s of my dog, he runs", photo=w.photo)
+        await until(lambda: any(seconds >= 45 for seconds in slept))
+        monkeypatch.undo()
+        assert not w.server.cards()
+        assert [card.closed for card in w.studio.cards.open_cards()] == [False], "it is not given up"
+
+
+async def test_a_request_outlasts_an_outage_of_discord(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("bot.discord.rest.WAITS", (0.01,))
+    monkeypatch.setattr("bot.discord.hearing.LONG_WAITS", (0.01,) * 50)
+    async with wire(tmp_path) as w:
+        w.server.faults.append(Fault("POST", MESSAGES, 503, times=7))
+        await w.server.say(ANN, "@ 5 s of my dog, he runs", photo=w.photo)
+        await w.server.say(BOB, "@ help")
+        await until(lambda: w.server.cards("film") and len(w.server.ours()) == 2)
+        await until(lambda: not w.studio.seen.unfinished())
+        assert not w.server.faults
+
+
+async def test_words_and_reactions_of_a_gap_are_found_also_where_nobody_spoke_before(tmp_path: Path):
+    async with serving() as server:
+        server.messages[CHANNEL + 1] = {}
+        async with connected(server, tmp_path) as w:
+            await w.film(await w.card())
+            await until(w.server.films)
+        await server.react(BOB, server.films()[0], "🔁")
+        await server.say(BOB, "@ help", where=CHANNEL + 1)
+        async with connected(server, tmp_path) as w:
+            await until(lambda: len(w.studio.jobs.queue()) == 1 and server.ours(CHANNEL + 1))
+            assert w.studio.jobs.queue()[0].errand.requester == f"discord:{BOB}"
+        async with connected(server, tmp_path) as w:
+            await asyncio.sleep(0.5)
+            assert len(w.studio.jobs.recent()) == 2, "once, however often it is looked at"
+
+
 @pytest.mark.parametrize("status", [500, 502, 503])
 async def test_a_server_that_fails_once_gets_the_film_once(tmp_path: Path, status: int):
     async with wire(tmp_path) as w:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -53,15 +54,23 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
         await asyncio.sleep(0.01)
 
 
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        return int(some.getsockname()[1])
+
+
 @asynccontextmanager
 async def connected(server: Server, folder: Path, **more: Any) -> AsyncIterator[Wire]:
     """A bot that is connected to a server."""
     settings = settings_in(folder, **{"discord_edit_seconds": 0.2, **more})
     studio = Studio(settings)
-    client, before = LongtakeClient(studio, settings), server.identified
-    client.watching.change_interval(seconds=0.1)
-    films = World(None, client, studio, None, None, None, None, folder)
+    before = server.identified
     with redirected(server.port):
+        client = LongtakeClient(studio, settings)
+        client.watching.change_interval(seconds=0.1)
+        films = World(None, client, studio, None, None, None, None, folder)
         running = asyncio.ensure_future(client.start(TOKEN))
         await until(lambda: server.identified > before and client.is_ready())
         try:

@@ -11,6 +11,7 @@ from bot.cli.surroundings import ask_engine
 from bot.discord.settings import DiscordSettings
 from bot.discord.token import state_of
 from bot.doctor import findings
+from bot.figures import figure_rows
 from bot.studio import Studio
 from planner.settings import PlannerSettings
 from storage.backup import backup
@@ -38,7 +39,7 @@ def doctor(options: Options) -> int:
         "planner": planner.llm_shown if studio.model else "rules",
         "data": f"{chosen.data_dir.resolve()}, {chosen.disk.free_gib:.1f} GiB free",
         "workers": ", ".join(studio.workers.alive()) or "none (one is started when a film is asked for)",
-        "queue": str(len(studio.jobs.queue())),
+        **figure_rows(studio.figures()),
         "discord": state_of(read_settings(DiscordSettings)),
     }
     found = findings(studio)

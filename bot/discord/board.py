@@ -14,10 +14,10 @@ from bot.discord.ask import Ask
 from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
 from bot.discord.faces import CardFace, Phase, face_of
-from bot.discord.keys import Place, channel_of, number_of, reference_to
+from bot.discord.keys import Place, channel_of, number_of
 from bot.discord.log_channel import report
-from bot.discord.ours import found
-from bot.discord.rest import TROUBLE, Rest, persistently
+from bot.discord.opening import Opening
+from bot.discord.rest import TROUBLE, Rest
 from bot.discord.settings import DiscordSettings
 from bot.discord.shift import Shift
 from bot.discord.texts import say
@@ -26,10 +26,12 @@ from bot.line import Line
 from bot.studio import Studio
 from storage.database import Unreadable
 from storage.forget import Forgotten
+from storage.logs import about
 from storage.schema import Card, Job, JobState, UserError
 
 log = logging.getLogger(__name__)
 CARDS_AT_ONCE, UPLOADS_AT_ONCE = 16, 3
+MOST_SHOWN = 2000  # cards at rest of which is known what they show; of another one that is sent once more
 PAUSE_SECONDS = 2.5  # that saying so may take, of the few that a process has after SIGTERM
 
 
@@ -40,7 +42,7 @@ class Shown:
     face: CardFace | None = None
     at: float = float("-inf")
     notes: tuple[str, ...] = ()
-    phase: Phase | None = None  # told, where the facts say less
+    paused: bool = False
     shows: Rest = field(default_factory=Rest)
     hands: Rest = field(default_factory=Rest)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # edits come one after the other
@@ -52,10 +54,9 @@ class Board:
     def __init__(self, client: discord.Client, studio: Studio, settings: DiscordSettings) -> None:
         self._client = client
         self._studio = studio
+        self.opening = Opening(client, studio)
         self.delivery = Delivery(client, studio, settings)
         self._shown: dict[int, Shown] = defaultdict(Shown)
-        self._opened: set[int] = set()
-        self._opened_at = int(time.time())
         self._owed: set[int] = set()  # cards that do not show yet what they should
         self._followed: dict[int, asyncio.Task[None]] = {}
         self._shows = asyncio.Semaphore(CARDS_AT_ONCE)
@@ -64,35 +65,17 @@ class Board:
         self._first = settings.discord_edit_seconds
 
     async def open(self, ask: Ask) -> Card:
-        """A new card in the channel. UserError if nothing may be posted there."""
-        card = self._studio.cards.open(
-            Card(
-                id=0,
-                place=ask.place,
-                channel=ask.channel_key,
-                asker=ask.asker_key,
-                asked=ask.event,
-                words=ask.text[:300],
-                locale=ask.locale,
-                opened=discord.utils.utcnow(),
-            )
-        )
-        self._opened.add(card.id)
-        face = await asyncio.to_thread(face_of, self._studio, card)
-        try:
-            message = await persistently(lambda: self._post(ask.channel, ask.message, face))
-        except Exception as error:
-            self._studio.cards.change(card.id, closed=True)  # nobody sees it, so nobody could settle it
-            if isinstance(error, discord.Forbidden):
-                raise UserError(say(ask.locale, "error.may_not_post")) from error
-            raise
-        self._shown[card.id].face = face
-        return self._studio.cards.change(card.id, message=str(message.id))
+        """The card of what is asked, in the channel: a new one, or the one that an earlier try or life opened for it.
+        UserError if nothing may be posted there."""
+        card, face = await self.opening.open(ask)
+        if face is not None:
+            self._shown[card.id].face = face
+        return card
 
-    async def _post(self, channel: Place, asked: int | None, face: CardFace) -> discord.Message:
-        reference = reference_to(channel, asked)
-        nonce = f"card-{face.card}-{self._opened_at}"[:25]
-        return await channel.send(view=card_view(face), reference=reference, mention_author=False, nonce=nonce)  # type: ignore[arg-type]
+    async def abandon(self, event: str) -> None:
+        """Take away the card of an event that wants no film after all."""
+        if (card := self.opening.begun(event)) is not None:
+            await self.forget(card)
 
     def planning(self, card: int, text: str) -> None:
         """What the director is doing; shown at the next turn of the watch."""
@@ -114,17 +97,13 @@ class Board:
         """A request that came to nothing: its card says why, and is settled."""
         if self._studio.cards.get(card) is None:
             return
-        self._shown[card].notes = (reason,)
-        await self._close(card, Phase.FAILED)
+        self._studio.cards.change(card, closed=True, outcome="failed", reason=reason)
+        await self.refresh(card)
 
     async def drop(self, card: int) -> None:
         """A request that its asker takes back before it is filmed."""
+        self._studio.cards.change(card, closed=True, outcome="cancelled")
         self._studio.cards.propose(card, None)
-        await self._close(card, Phase.CANCELLED)
-
-    async def _close(self, card: int, phase: Phase) -> None:
-        self._studio.cards.change(card, closed=True)
-        self._shown[card].phase = phase
         await self.refresh(card)
 
     async def pause(self) -> None:
@@ -132,8 +111,8 @@ class Board:
         self.stop()
 
         async def tell(card: Card) -> None:
-            self._shown[card.id].phase = Phase.PAUSED
-            with contextlib.suppress(discord.RateLimited, *TROUBLE):
+            self._shown[card.id].paused = True
+            with contextlib.suppress(*TROUBLE):
                 await self._show(card, at_once=True)
 
         told = [asyncio.ensure_future(tell(card)) for card in await asyncio.to_thread(self._studio.cards.followed)]
@@ -152,6 +131,8 @@ class Board:
         not done with its last turn, since an upload takes its time, holds up no other one."""
         cards = [card for card in await asyncio.to_thread(self._changing) if card.id not in self._followed]
         line = await asyncio.to_thread(self._studio.line) if any(card.job is not None for card in cards) else None
+        for forgotten in [number for number in self._shown if number not in self._followed][:-MOST_SHOWN]:
+            del self._shown[forgotten]
         for card in cards:
             task = asyncio.ensure_future(self._follow(card, line))
             self._followed[card.id] = task
@@ -163,16 +144,21 @@ class Board:
     def _changing(self) -> list[Card]:
         """The cards that change by themselves, and those that are owed an edit."""
         cards = {card.id: card for card in self._studio.cards.followed()}
-        owed = [self._studio.cards.get(number) for number in self._owed - cards.keys()]
-        return [*cards.values(), *filter(None, owed)]
+        for number in self._owed - cards.keys():
+            if (card := self._studio.cards.get(number)) is not None:
+                cards[number] = card
+            else:  # it is forgotten
+                self._owed.discard(number)
+        return list(cards.values())
 
     async def _follow(self, card: Card, line: Line | None) -> None:
         """Show a card, and hand over its take: side by side, since an edit that has to wait must not hold up a film."""
         shown = self._shown[card.id]
-        await asyncio.gather(
-            shown.shows.attempt(self._show(card, line=line), self._first),
-            shown.hands.attempt(self._hand_over(card, line), self._first),
-        )
+        with about(card=card.id, job=card.job):
+            await asyncio.gather(
+                shown.shows.attempt(self._show(card, line=line), self._first),
+                shown.hands.attempt(self._hand_over(card, line), self._first),
+            )
 
     async def _hand_over(self, card: Card, line: Line | None) -> None:
         """What is finished of a card's film: windows as they come, then the take."""
@@ -218,6 +204,8 @@ class Board:
                 self._owed.discard(card.id)
                 return
             face = await self._face(card, shown, line)
+            if card.closed and face == shown.face:
+                self._shown.pop(card.id, None)  # it shows its end; nothing will be told of it any more
             told = shown.face is None or (face.phase, face.preview) != (shown.face.phase, shown.face.preview)
             due = told or at_once or time.monotonic() - shown.at >= self._first
             if face == shown.face:
@@ -228,10 +216,13 @@ class Board:
             async with self._shows:
                 shown.face = await self._edit(card, face, shown.face) or shown.face
                 self._owed.discard(card.id)
+                if card.closed:
+                    self._shown.pop(card.id, None)
 
     async def _face(self, card: Card, shown: Shown, line: Line | None) -> CardFace:
         face = await asyncio.to_thread(face_of, self._studio, card, shown.notes, line)
-        face = replace(face, phase=shown.phase or (Phase.REPLACED if _replaced(card) else face.phase))
+        if shown.paused:
+            return replace(face, phase=Phase.PAUSED)
         trouble = face.phase is Phase.QUEUED and self._shift.trouble
         return replace(face, notes=(*face.notes, self._shift.trouble)) if trouble else face
 
@@ -270,24 +261,15 @@ class Board:
         for key, message in gone.messages:
             channel = await channel_of(self._client, key)
             if channel is not None:
-                with contextlib.suppress(discord.RateLimited, *TROUBLE):  # one that stays must not keep the others
+                with contextlib.suppress(*TROUBLE):  # one that stays must not keep the others
                     await channel.get_partial_message(int(message)).delete()
 
-    def knows(self, card: int) -> bool:
-        """Whether a card was opened since the bot was started."""
-        return card in self._opened
-
     async def forget(self, card: Card) -> None:
-        """Take a card away whose request is heard anew, also one that was sent and not noted any more."""
+        """Take a card away whose request came to nothing and is answered in another way."""
+        await self.opening.look_for(card)
+        card = self._studio.cards.change(card.id, closed=True)
         channel = await self.channel(card)
-        if channel is not None:
+        if channel is not None and card.message is not None:
             with contextlib.suppress(discord.NotFound, discord.Forbidden):
-                sent = None if card.message else await found(channel, "card", card.id)
-                message = channel.get_partial_message(int(card.message)) if card.message else sent
-                if message is not None:
-                    await message.delete()
-        self._studio.cards.change(card.id, closed=True)
-
-
-def _replaced(card: Card) -> bool:
-    return card.closed and card.draft is None and card.job is None
+                await channel.get_partial_message(int(card.message)).delete()
+        self._shown.pop(card.id, None)

@@ -4,14 +4,13 @@ import asyncio
 import logging
 import re
 from collections.abc import Coroutine
-from datetime import timedelta
 from typing import Any
 
 import discord
 from discord.ext import tasks
 
 from bot.discord import commands
-from bot.discord.answering import LONGEST, sentence_of
+from bot.discord.answering import LONGEST
 from bot.discord.ask import Ask
 from bot.discord.board import Board
 from bot.discord.buttons import PressButton
@@ -19,10 +18,12 @@ from bot.discord.cdn import Cdn
 from bot.discord.commands.tree import Tree
 from bot.discord.door import Door
 from bot.discord.front import Front
-from bot.discord.keys import channel_of, key_of, locale_of, place_of
+from bot.discord.gap import Gap
+from bot.discord.hearing import Hearing
+from bot.discord.keys import key_of, locale_of, place_of
 from bot.discord.presses import press_card, press_take
-from bot.discord.reactions import ACTS, react, take_back
-from bot.discord.rest import persistently
+from bot.discord.reactions import ACTS, Reaction, take_back
+from bot.discord.rest import passes, persistently
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
 from bot.discord.texts.translator import CatalogueTranslator
@@ -31,7 +32,6 @@ from storage.disk import DiskFull
 
 log = logging.getLogger(__name__)
 WATCH_SECONDS = 1.0
-REMEMBER_SECONDS = timedelta(days=7).total_seconds()  # events; Discord repeats none that is older
 
 
 class LongtakeClient(discord.Client):
@@ -54,7 +54,8 @@ class LongtakeClient(discord.Client):
         self.door = Door(self, settings)
         self.tree = Tree(self)
         self._work: set[asyncio.Task[None]] = set()
-        self._hearing: set[str] = set()  # messages that are being answered
+        self.hearing = Hearing(self)
+        self.gap = Gap(self)
 
     async def setup_hook(self) -> None:
         """Once, before the first event."""
@@ -93,31 +94,37 @@ class LongtakeClient(discord.Client):
 
     # ---- events ----
 
+    async def on_connect(self) -> None:
+        """A new session; what happens in it comes after this."""
+        self.gap.open()
+
     async def on_ready(self) -> None:
         """May come many times. What was missed is looked for."""
-        self.do(self._catch_up())
+        self.do(self.gap.close())
 
     async def on_message(self, message: discord.Message) -> None:
         """Somebody wrote something."""
         if self.addressed(message) and await self.admits(message):
-            self.do(self.heard(message))
+            try:
+                self.hearing.hear(message)
+            except DiskFull as error:  # nothing of it could be remembered: who asked asks again
+                await self.answer(message, str(error))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         """Somebody reacted."""
-        own = self.user is None or payload.user_id == self.user.id
-        if own or payload.emoji.name not in ACTS:
+        if self.user is None or payload.user_id == self.user.id or payload.emoji.name not in ACTS:
             return
         if await self.door.admits(payload.guild_id, payload.user_id):
-            await react(self, payload)
+            self.hearing.see(Reaction.of(payload), payload.member)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
-        """Somebody deleted a message; what it asked and is not filmed yet is forgotten."""
-        await self.front.unsaid(f"message:{payload.message_id}")
+        """Somebody deleted a message."""
+        await self.hearing.unsaid(f"message:{payload.message_id}", key_of(payload.channel_id))
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
         """A moderator deleted many."""
         for message in payload.message_ids:
-            await self.front.unsaid(f"message:{message}")
+            await self.hearing.unsaid(f"message:{message}", key_of(payload.channel_id))
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """A server does not want us any more; nothing of it is kept."""
@@ -126,7 +133,7 @@ class LongtakeClient(discord.Client):
     async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
         """Somebody took a reaction back."""
         if payload.emoji.name in ACTS:
-            await take_back(self, payload)
+            await take_back(self, Reaction.of(payload))
 
     async def on_error(self, event_method: str, /, *_: Any, **__: Any) -> None:
         """What an event did wrong goes to the log, whole."""
@@ -153,27 +160,6 @@ class LongtakeClient(discord.Client):
     async def admits(self, message: discord.Message) -> bool:
         """Whether who wrote a message is let in where they wrote it."""
         return await self.door.admits(message.guild.id if message.guild else None, message.author.id)
-
-    async def heard(self, message: discord.Message) -> None:
-        """A message to us, once; from the beginning if we are killed before it is answered."""
-        event, channel = f"message:{message.id}", key_of(message.channel)
-        try:
-            if not self.studio.seen.begin(event, channel):
-                return
-            self.studio.seen.read(channel, message.id)
-        except DiskFull as error:  # nothing of it could be remembered: who asked asks again
-            await self.answer(message, str(error))
-            return
-        self._hearing.add(event)
-        ask = self.ask_of_message(message)
-        try:
-            lines = await self.front.hear(ask)
-        except Exception as error:  # noqa: BLE001 - the outermost place: whatever one message does, the next one is heard
-            lines = (sentence_of(error, ask.locale),)
-        if lines:
-            await self.answer(message, "\n".join(lines))
-        self.studio.seen.end(event, channel)
-        self._hearing.discard(event)
 
     def words_of(self, message: discord.Message) -> str:
         """What a message says, without our name."""
@@ -213,66 +199,14 @@ class LongtakeClient(discord.Client):
                 await message.author.send(say("en", "error.may_not_post"))
             except discord.Forbidden:
                 log.info("message %d cannot be answered", message.id)
-        except (discord.HTTPException, discord.RateLimited) as error:
+        except discord.HTTPException as error:
+            if passes(error):
+                raise
             log.warning("message %d was not answered: %s", message.id, error)
 
-    # ---- after a gap ----
-
-    async def _catch_up(self) -> None:
-        """What was asked while we were away, and what we were at when we ended."""
-        await asyncio.to_thread(self.studio.seen.forget, REMEMBER_SECONDS)
-        for event, channel in await asyncio.to_thread(self.studio.seen.unfinished):
-            if event not in self._hearing:
-                await self._alone(self._hear_again(event, channel))
-        for card in await asyncio.to_thread(self.studio.cards.followed):
-            if card.job is None and card.asked not in self._hearing and not self.board.knows(card.id):
-                await self._alone(self.board.fail(card.id, say(card.locale, "error.restarted")))
-        for channel, mark in self.studio.seen.marks().items():
-            await self._alone(self._read_on(channel, mark))
-
-    async def _alone(self, step: Coroutine[Any, Any, None]) -> None:
-        """A step of catching up; one channel in trouble must not keep us from the others."""
-        try:
-            await step
-        except Exception:
-            log.exception("something was not caught up with")
-
-    async def _hear_again(self, event: str, channel: str) -> None:
-        """A message that nobody finished to answer, unless what it asked is on a card by now."""
-        card = self.studio.cards.by_event(event)
-        if card is None or (card.job is None and card.draft is None and not card.closed):
-            try:
-                place = await channel_of(self, channel)
-                message = await place.fetch_message(int(event.partition(":")[2])) if place else None
-            except (discord.NotFound, discord.Forbidden):
-                message = None
-            if message is not None and await self.admits(message):
-                if card:
-                    await self.board.forget(card)
-                self.studio.seen.unsee(event)
-                self._hearing.add(event)
-                self.do(self.heard(message))
-                return
-        if card:
-            self.board.owe(card.id)  # what was planned may not have been shown
-        self.studio.seen.end(event, channel)
-
-    async def _read_on(self, channel: str, mark: int) -> None:
-        """The newest messages of a channel that are newer than what was read, oldest first."""
-        place = await channel_of(self, channel)
-        if place is None or not self.settings.discord_catch_up:
-            return
-        try:
-            missed = [m async for m in place.history(limit=self.settings.discord_catch_up) if m.id > mark]
-        except (discord.Forbidden, discord.NotFound):
-            return
-        for message in reversed(missed):
-            await self.on_message(message)
-        if missed:
-            self.studio.seen.read(channel, missed[0].id)
-
-    def do(self, work: Coroutine[Any, Any, None]) -> None:
+    def do(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Something that nobody waits for."""
         task = asyncio.ensure_future(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+        return task

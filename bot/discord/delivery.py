@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -56,8 +57,6 @@ class Delivery:
         self._client = client
         self._studio = studio
         self._settings = settings
-        self._began = discord.utils.utcnow()
-        self._tried: set[int] = set()  # takes that may have been sent, for all we know
         self.copies = Copies(studio.media, settings.data_dir / "copies")
 
     async def hand_over(self, card: Card, job: Job) -> None:
@@ -69,12 +68,11 @@ class Delivery:
         if shown := self._studio.takes.messages(take.id):  # noted, and killed before the card was
             self._studio.cards.change(card.id, take_message=shown[-1])
             return
-        doubt = take.id in self._tried or (job.finished is not None and job.finished < self._began)
-        self._tried.add(take.id)
+        since = self._studio.cards.begin_sending(card.id)
         channel = await channel_of(self._client, card.channel)
-        message = await self._post(card, job, take, channel, doubt) if channel else None
+        message = await self._post(card, job, take, channel, since) if channel else None
         if message is None:
-            message = await self._by_dm(card, take, channel, doubt)
+            message = await self._by_dm(card, take, channel, since)
         if message is not None:
             try:
                 self._studio.takes.post(take.id, str(message.id), key_of(message.channel))
@@ -82,6 +80,7 @@ class Delivery:
                 await message.delete()
                 return
             self._studio.cards.change(card.id, take_message=str(message.id))
+            log.info("take %d is posted", take.id)
             await _seed(message)
 
     async def show(self, channel: Place, take: Take, locale: str, most_bytes: int | None = None) -> discord.Message:
@@ -110,10 +109,13 @@ class Delivery:
 
     # ---- inside ----
 
-    async def _post(self, card: Card, job: Job, take: Take, channel: Place, doubt: bool) -> discord.Message | None:
-        """The message in the channel that shows a take, in doubt an earlier one; None if it may not be there."""
+    async def _post(
+        self, card: Card, job: Job, take: Take, channel: Place, since: datetime | None
+    ) -> discord.Message | None:
+        """The message in the channel that shows a take; one that was sent `since` then, if there is one. None if it may
+        not be there. NOTE: what was on its way when we were killed may arrive after we looked; the nonce stops that."""
         try:
-            if doubt and (before := await found(channel, "take", take.id, after=int(card.message or 0))):
+            if since and (before := await found(channel, "take", take.id, since)):
                 return before
             return await self._send(channel, self._parcel(card, job, take, channel))
         except discord.HTTPException as error:
@@ -167,13 +169,15 @@ class Delivery:
             ),
         )
 
-    async def _by_dm(self, card: Card, take: Take, channel: Place | None, doubt: bool) -> discord.Message | None:
+    async def _by_dm(
+        self, card: Card, take: Take, channel: Place | None, since: datetime | None
+    ) -> discord.Message | None:
         """The film for its asker alone, and a word in the channel if words are allowed there."""
         said, message = "take.sent_by_dm", None
         try:
             person = await self._client.fetch_user(number_of(card.asker))
-            if doubt:
-                message = await found(await person.create_dm(), "take", take.id, file=film_name(take))
+            if since:
+                message = await found(await person.create_dm(), "take", take.id, since, film_name(take))
             message = message or await self.send_to(person, take, card.locale)
         except (discord.NotFound, discord.Forbidden, UserError) as error:
             log.info("take %d is kept, and nobody got it: %s", take.id, error)

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from bot.proposal import Proposal
+from bot.studio import Studio
 from storage.cards import Cards
-from storage.schema import Card, Draft
+from storage.schema import Card, Draft, Job
 
 
 @dataclass(frozen=True)
@@ -15,23 +17,29 @@ class CardDesk:
     own: Card | None = None
 
     def draft(self) -> Draft | None:
-        """The former card's."""
-        return self.former.draft if self.former else None
+        """As it lies there now."""
+        card = self._here()
+        now = self.cards.get(card.id) if card else None
+        return now.draft if now and not now.closed else None
 
     def keep(self, draft: Draft | None) -> None:
         """On the new card; the former one is settled by it. Without a new one, on the former."""
-        if self.own:
-            self.cards.propose(self.own.id, draft)
         former = self.cards.get(self.former.id) if self.former else None
-        if former is None or former.job is not None:
+        if self.own:
+            self.cards.propose(self.own.id, draft, instead_of=former.id if former else None)
+        elif former is None or former.job is not None:
             return  # it was filmed or forgotten while this was planned, and is no longer discussed
-        if self.own or draft is None:
-            self.cards.propose(former.id, None)
-            self.cards.change(former.id, closed=True)
         else:
-            self.cards.propose(former.id, draft)
+            self.cards.propose(former.id, draft, instead_of=former.id if draft is None else None)
 
-    def take(self) -> Draft | None:
-        """From the card."""
-        card = self.own or self.former
-        return self.cards.take_draft(card.id) if card else None
+    def film(self, studio: Studio, proposal: Proposal) -> Job:
+        """The card follows it."""
+        return self.follow(studio, proposal)
+
+    def follow(self, studio: Studio, proposal: Proposal) -> Job:
+        """The card follows it, in place of its draft."""
+        card = self._here()
+        return studio.submit(proposal, card.id if card else None)
+
+    def _here(self) -> Card | None:
+        return self.own or self.former

@@ -87,9 +87,12 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
     if card.job is not None:
         place = (line or studio.line()).places.get(card.job)
         try:
-            return _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
+            face = _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
         except Unreadable as error:
             return replace(base, phase=Phase.FAILED, notes=(str(error),))
+        return _ended(card, face)
+    if card.outcome is not None:
+        return _ended(card, base)
     if card.draft is not None:
         plan = card.draft.plan
         return replace(
@@ -101,7 +104,14 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
             parent=card.draft.parent,
             again_of=card.draft.again_of,
         )
-    return base
+    return replace(base, phase=Phase.REPLACED) if card.closed else base
+
+
+def _ended(card: Card, face: CardFace) -> CardFace:
+    """A face that says what became of its card, where that was noted: of a film that was lost, say."""
+    if card.outcome is None:
+        return face
+    return replace(face, phase=Phase(card.outcome), notes=(card.reason,) if card.reason else face.notes)
 
 
 def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place | None) -> CardFace:

@@ -17,6 +17,7 @@ from bot.discord.cdn import Cdn
 from bot.discord.desk import CardDesk
 from bot.discord.details import details_of, storyboard_text
 from bot.discord.forgetting import Forgetting
+from bot.discord.rest import passes
 from bot.discord.safe import one_line
 from bot.discord.settings import DiscordSettings
 from bot.discord.shown import not_filmed, shown_by
@@ -54,11 +55,11 @@ class Front(Forgetting):
             self.require_continue(ask, turn.context.take)  # also the channel's last one, which nobody named
         if not turn.films:
             reply = await self.conversation.answer(turn)
-            if reply.job and former:
-                await self._film_on(former, reply.job)
-                return ()
             if former:
-                await (self.board.drop if self._dropped(former) else self.board.refresh)(former.id)
+                filmed = reply.job is not None or not self._dropped(former)
+                await (self.board.refresh if filmed else self.board.drop)(former.id)
+            if reply.job and former:
+                return ()
             return tuple(one_line(line, LONGEST_LINE) for line in reply.lines)  # they may quote people
 
         async def direct(card: Card) -> Reply:
@@ -104,9 +105,8 @@ class Front(Forgetting):
         """Film a card's draft."""
         self.require_own(ask, card, "film")
         wish = self._wish(ask, self.admit(ask))
-        reply = self.conversation.film_draft(wish, CardDesk(self.studio.cards, card))
-        assert reply.job is not None
-        await self._film_on(card, reply.job)
+        self.conversation.film_draft(wish, CardDesk(self.studio.cards, card))
+        await self.board.refresh(card.id)
 
     async def edit(self, ask: Ask, card: Card, draft: Draft) -> None:
         """Show a draft that was edited by hand."""
@@ -195,6 +195,12 @@ class Front(Forgetting):
             reply = await self._direct(ask, policy, direct, approve)
             return reply.draft if reply else None
 
+    async def resume(self, ask: Ask, card: Card, approve: bool | None = None) -> None:
+        """Go on with what was asked before we were killed, and whose plan lies on its card."""
+        if card.draft and not card.closed and not self._waits(ask, self.policy(ask), approve):
+            self.conversation.film_draft(self._wish(ask, self.policy(ask)), CardDesk(self.studio.cards, None, card))
+        await self.board.refresh(card.id)
+
     async def _direct(
         self, ask: Ask, policy: Policy, direct: Callable[[Card], Awaitable[Reply]], approve: bool | None = None
     ) -> Reply | None:
@@ -202,7 +208,7 @@ class Front(Forgetting):
         card = await self.board.open(ask)
         try:
             reply = await direct(card)
-            if self._dropped(card, reply.job):
+            if self._dropped(card):
                 return None
             if reply.draft and not self._waits(ask, policy, approve):
                 filmed = self.conversation.film_draft(self._wish(ask, policy), CardDesk(self.studio.cards, None, card))
@@ -210,13 +216,17 @@ class Front(Forgetting):
         except Withdrawn:
             return None
         except Exception as error:  # whatever it was, the asker is told and the card is settled
+            if self._dropped(card):
+                return None
+            if passes(error) and ask.message is not None:
+                raise  # it is heard again
             if ask.message is None:  # there is a way to say it privately
                 await self.board.forget(card)
                 raise
             await self.board.fail(card.id, sentence_of(error, ask.locale, "error.planner_failed"))
             return None
-        if reply.job:
-            await self._film_on(card, reply.job)
+        finally:
+            self.board.opening.directed(card)
         await self.board.refresh(card.id, reply.lines)
         return reply
 
@@ -225,19 +235,14 @@ class Front(Forgetting):
         take = self.studio.takes.made_by(job.id)
         return take is not None and not await asyncio.to_thread(self.studio.media.intact, take.film.video)
 
-    def _dropped(self, card: Card, job: Job | None = None) -> bool:
+    def _dropped(self, card: Card) -> bool:
         """Whether a card was cancelled while its plan was made; what was planned is thrown away, and not filmed."""
         now = self.studio.cards.get(card.id)
         if now and not now.closed:
             return False
-        if job:
-            self.studio.cancel(job.id)
-        self.studio.cards.propose(card.id, None)
+        if now:
+            self.studio.cards.propose(card.id, None)
         return True
-
-    async def _film_on(self, card: Card, job: Job) -> None:
-        self.studio.cards.change(card.id, job=job.id)
-        await self.board.refresh(card.id)
 
     def _waits(self, ask: Ask, policy: Policy, approve: bool | None) -> bool:
         """Whether a plan waits for a word before it is filmed."""

@@ -1,13 +1,15 @@
 """Reactions: an emoji on a film or on its card is a word. One of a kind a person and message."""
 
 import logging
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import discord
 
 from bot.discord.answering import LONGEST, sentence_of
 from bot.discord.ask import Ask
 from bot.discord.keys import channel_of, key_of, locale_of
+from bot.discord.rest import passes
 from bot.discord.shown import shown_by
 from storage.schema import Card, JobState, Take
 
@@ -27,39 +29,73 @@ ACTS = {
 }
 
 
-async def react(client: "LongtakeClient", payload: discord.RawReactionActionEvent) -> None:
-    """Do what an emoji says."""
-    studio = client.studio
-    take, card = shown_by(studio, payload.message_id)
-    if take is None and card is None:
+@dataclass(frozen=True)
+class Reaction:
+    """Who reacted to which message, and how. `channel` is its name in storage."""
+
+    channel: str
+    message: int
+    person: int
+    emoji: str
+
+    @classmethod
+    def of(cls, payload: discord.RawReactionActionEvent) -> Self:
+        """What the gateway told."""
+        return cls(key_of(payload.channel_id), payload.message_id, payload.user_id, payload.emoji.name)
+
+    @classmethod
+    def named(cls, event: str, channel: str) -> Self:
+        """What `event` named."""
+        _, message, person, emoji = event.split(":", 3)
+        return cls(channel, int(message), int(person), emoji)
+
+    @property
+    def event(self) -> str:
+        """One of a kind a person, emoji and message."""
+        return f"reaction:{self.message}:{self.person}:{self.emoji}"
+
+
+async def react(client: "LongtakeClient", reaction: Reaction, member: discord.Member | None = None) -> None:
+    """Do what an emoji says, unless it was done before we were killed."""
+    take, card = shown_by(client.studio, reaction.message)
+    channel = await channel_of(client, reaction.channel)
+    asker = member or (await _person(client, channel, reaction.person) if channel else None)
+    if channel is None or asker is None or asker.bot:
         return
-    act, event = ACTS[payload.emoji.name], event_of(payload)
-    asker = payload.member or await client.fetch_user(payload.user_id)
-    channel = await channel_of(client, key_of(payload.channel_id))
-    if asker.bot or channel is None or not studio.seen.first(event):
+    ask = Ask(event=reaction.event, channel=channel, asker=asker, locale=locale_of(channel))
+    made = client.studio.cards.by_event(reaction.event)
+    if made and (made.job is not None or made.draft is not None):
+        await client.front.resume(ask, made, approve=False if ACTS[reaction.emoji] == "again" else None)
         return
-    ask = Ask(event=event, channel=channel, asker=asker, locale=locale_of(channel))
     try:
-        await _act(client, ask, act, take, card)
-    except Exception as error:  # noqa: BLE001 - the outermost place: whoever reacted is told
-        studio.seen.unsee(event)  # so that it counts when it is made again
+        await _act(client, ask, ACTS[reaction.emoji], take, card)
+    except Exception as error:
+        if passes(error):
+            raise  # it is tried again
         try:
             await channel.send(f"{asker.mention}: {sentence_of(error, ask.locale)}"[:LONGEST])
         except discord.DiscordException as trouble:
-            log.info("reaction %s is not answered: %s", event, trouble)
+            log.info("reaction %s is not answered: %s", reaction.event, trouble)
 
 
-async def take_back(client: "LongtakeClient", payload: discord.RawReactionActionEvent) -> None:
-    """What a reaction asked for is cancelled as long as nobody films it."""
-    card = client.studio.cards.by_event(event_of(payload))
-    if card and card.job is not None and client.studio.jobs.get(card.job).state is JobState.QUEUED:
+async def take_back(client: "LongtakeClient", reaction: Reaction) -> None:
+    """What a reaction asked for is cancelled as long as nobody films it. One that was refused counts when it is made
+    again."""
+    card = client.studio.cards.by_event(reaction.event)
+    if card is None or (card.closed and card.job is None):
+        client.studio.seen.unsee(reaction.event)
+    elif card.job is not None and client.studio.jobs.get(card.job).state is JobState.QUEUED:
         client.studio.cancel(card.job)
         await client.board.refresh(card.id)
 
 
-def event_of(payload: discord.RawReactionActionEvent) -> str:
-    """One of a kind a person, emoji and message."""
-    return f"reaction:{payload.message_id}:{payload.user_id}:{payload.emoji.name}"
+async def _person(client: "LongtakeClient", channel: object, number: int) -> discord.Member | discord.User | None:
+    """Who reacted, as a member of the channel's server where it has one; None if they have left."""
+    guild = getattr(channel, "guild", None)
+    try:
+        return await (guild.fetch_member(number) if guild else client.fetch_user(number))
+    except discord.NotFound:
+        return None
 
 
 async def _act(client: "LongtakeClient", ask: Ask, act: str, take: Take | None, card: Card | None) -> None:
@@ -77,3 +113,16 @@ async def _act(client: "LongtakeClient", ask: Ask, act: str, take: Take | None, 
             await front.send_to(ask, take)
         case "details" if take:
             await front.tell_details(ask, take)
+
+
+async def made_meanwhile(message: discord.Message) -> list[tuple[Reaction, discord.Member | None]]:
+    """Reactions of people to a message of ours, oldest emoji first."""
+    made = []
+    for given in message.reactions:
+        emoji = str(given.emoji)
+        if emoji in ACTS and given.count > given.me:
+            async for person in given.users():
+                if not person.bot:
+                    reaction = Reaction(key_of(message.channel), message.id, person.id, emoji)
+                    made.append((reaction, person if isinstance(person, discord.Member) else None))
+    return made

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,23 +14,32 @@ from storage.schema import UserError
 
 log = logging.getLogger(__name__)
 LONGEST_REST = 300.0  # seconds
-TROUBLE = (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError)
-
+TROUBLE = (discord.HTTPException, discord.RateLimited, aiohttp.ClientError, OSError, TimeoutError)
 WAITS = (1.0, 3.0, 9.0)  # seconds between tries at something that a person waits for
+LONG_WAITS = (*WAITS, 30.0, 60.0, *[LONGEST_REST] * 12)  # an hour: what was asked must not be lost to an outage
 
 T = TypeVar("T")
 
 
-async def persistently(send: Callable[[], Awaitable[T]]) -> T:
-    """Send something that a person waits for, again where Discord or the network fails for a moment. NOTE: a failed
-    one may have arrived: give it a nonce."""
-    for wait in WAITS:
+async def persistently(send: Callable[[], Awaitable[T]], waits: Sequence[float] | None = None) -> T:
+    """Do something that a person waits for, again where Discord or the network fails for a moment: after WAITS, unless
+    others are given. NOTE: what failed may have been done: give a message a nonce."""
+    for wait in WAITS if waits is None else waits:
         try:
             return await send()
-        except (discord.DiscordServerError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        except TROUBLE as error:
+            if not passes(error):
+                raise
+            wait = max(wait, error.retry_after if isinstance(error, discord.RateLimited) else 0.0)  # noqa: PLW2901
             log.info("again in %.0f s: %s: %s", wait, type(error).__name__, error)
             await asyncio.sleep(wait)
     return await send()
+
+
+def passes(error: Exception) -> bool:
+    """Whether trouble ends by itself: 5xx, a rate limit, a lost connection; a refusal does not."""
+    refused = isinstance(error, discord.HTTPException) and error.status < 500 and error.status != 429
+    return isinstance(error, TROUBLE) and not refused
 
 
 @dataclass

@@ -10,11 +10,12 @@ import discord
 
 from bot.discord.client import LongtakeClient
 from bot.discord.lock import alone
-from bot.discord.redaction import log_to
 from bot.discord.settings import DiscordSettings
 from bot.discord.token import token_of
+from bot.health import health
 from bot.studio import Studio
 from planner.settings import PlannerSettings
+from storage.logs import log_to
 from storage.schema import UserError
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ CLOSE_SECONDS = 1.0  # for the farewell of a connection
 def run_bot(settings: DiscordSettings, planner: PlannerSettings) -> None:
     """Be the bot until a signal ends it. What only the owner can mend is a UserError."""
     token = token_of(settings)
-    log_to(secrets=(token, *planner.secrets))
+    secrets = (token, settings.http_password.get_secret_value(), *planner.secrets)
+    log_to(form=settings.log, secrets=secrets)
     with alone(settings.data_dir):
         asyncio.run(keep_running(settings, planner, token))
 
@@ -37,10 +39,15 @@ async def keep_running(settings: DiscordSettings, planner: PlannerSettings, toke
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers: Ctrl-C ends the process there
             asyncio.get_running_loop().add_signal_handler(number, ending.set)
-    async with Studio(settings, planner) as studio:
+    client: LongtakeClient | None = None
+
+    def connected() -> bool:
+        return client is not None and client.is_ready() and not client.is_closed()
+
+    async with Studio(settings, planner) as studio, health(settings, studio.figures, connected):
         while True:
-            began = time.monotonic()
-            fault = await _life(LongtakeClient(studio, settings), token, ending)
+            began, client = time.monotonic(), LongtakeClient(studio, settings)
+            fault = await _life(client, token, ending)
             if ending.is_set():
                 log.info("the bot ends; what is open goes on after its next start")
                 return

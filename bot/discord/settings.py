@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from bot.settings import BotSettings
+from bot.settings import BotSettings, HttpSettings
 
 
-class DiscordSettings(BotSettings):
+class DiscordSettings(BotSettings, HttpSettings):
     """What the owner of the bot decides; what the owners of a server decide is a Policy."""
 
     discord_token: SecretStr = SecretStr("")

@@ -21,8 +21,10 @@ def newest_frame(studio: Studio, face: CardFace) -> bytes | None:
     """The last frame of the newest finished window as a JPEG; None when its file is gone. Blocks; for a thread."""
     if face.job is None:
         return None
-    window = segment_file(studio.settings.renders, face.job, face.preview)
-    return last_frame(window) if window.is_file() else None
+    try:
+        return last_frame(segment_file(studio.settings.renders, face.job, face.preview))
+    except FileNotFoundError:  # the render has ended
+        return None
 
 
 async def post_windows(client: discord.Client, studio: Studio, card: Card, line: Line | None) -> None:

@@ -29,6 +29,8 @@ class Card(Value):
     take_message: str | None = None  # that shows the take; the film is delivered
     windows_posted: int = 0  # posted as they came, where a server wants that
     closed: bool = False  # nothing will change any more
+    outcome: Literal["failed", "cancelled"] | None = None  # of a request that led to no job, and why
+    reason: str = ""
     opened: datetime
 
 

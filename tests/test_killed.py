@@ -1,0 +1,149 @@
+"""A bot that is killed at any moment loses no request and posts no film twice."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from discord_server import ANN, BOB, CHANNEL, TOKEN, Fault, Server, serving
+from discord_world import World, settings_in
+from filming import draw
+from mortal import Mortal
+from wire import until
+
+from bot.discord.gap import NOTE
+from bot.studio import Studio
+
+pytestmark = pytest.mark.asyncio
+STORY = "@ 5 s of my dog, he runs to the sea"
+ROOM = f"^/channels/{CHANNEL}/messages"
+
+
+@dataclass
+class Place:
+    """A Discord, a bot that is killed again and again, and who films for it by hand."""
+
+    server: Server
+    bot: Mortal
+    studio: Studio
+    films: World
+    photo: bytes
+
+    async def connect(self, writes: int = 0) -> None:
+        """Start a bot, and wait until it listens or is dead."""
+        before = self.server.identified
+        self.bot.start(writes)
+        await until(lambda: self.server.identified > before or not self.bot.alive, 60)
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(self.bot.kill)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is left to be answered, filmed, or posted."""
+        studio = self.studio
+        return not (studio.cards.followed() or studio.seen.unfinished() or studio.jobs.queue())
+
+    def settled_with(self, films: int) -> bool:
+        """The same, and so many films are in the channel."""
+        return self.settled and len(self.server.films()) == films
+
+    async def film(self) -> None:
+        """Film what waits."""
+        while self.studio.jobs.queue():
+            self.films.finish(await self.films.work())
+
+    def require_once(self, requests: int) -> None:
+        """Each request has one card, one job, and one take that one message shows."""
+        films, takes = self.server.films(), self.studio.takes.history(f"discord:{CHANNEL}")
+        assert len(self.server.cards()) == len(self.studio.jobs.recent()) == len(takes) == len(films) == requests
+        shown = [self.studio.takes.by_message(message["id"]) for message in films]
+        assert {take.id for take in shown if take} == {take.id for take in takes}
+        assert [self.server.file(m) for m, take in zip(films, shown, strict=True) if take] == [
+            self.studio.media.path(take.film.video).read_bytes() for take in shown if take
+        ]
+
+
+@asynccontextmanager
+async def place(folder: Path) -> AsyncIterator[Place]:
+    environment = {
+        "LONGTAKE_DATA_DIR": str(folder / "data"),
+        "LONGTAKE_DISCORD_TOKEN": TOKEN,
+        "LONGTAKE_DISCORD_APPROVE": "false",
+        "LONGTAKE_DISCORD_EDIT_SECONDS": "0.2",
+        "LONGTAKE_WORKERS": "0",
+    }
+    studio = Studio(settings_in(folder))
+    async with serving() as server:
+        bot = Mortal("bot", environment, folder / "bot.log", server.port)
+        films = World(None, None, studio, None, None, None, None, folder)  # type: ignore[arg-type]
+        here = Place(server, bot, studio, films, draw(folder / "dog.png", 1).read_bytes())
+        try:
+            yield here
+        finally:
+            await here.kill()
+
+
+async def test_killed_before_every_one_of_its_writes(tmp_path: Path):
+    """From each step to the next: a life of one write, of two, of three ... Each does what comes before its next write,
+    and cannot note it. Discord remembers no nonces: what was sent is only seen in the channel. Nobody listens when
+    somebody speaks, in a channel where nobody spoke yet, or reacts."""
+    async with place(tmp_path) as p:
+        p.server.nonces = False
+
+        async def lives(done: Callable[[], object]) -> None:
+            for writes in itertools.count(1):
+                await p.connect(writes)
+                await until(lambda: done() or not p.bot.alive, 60)
+                await p.kill()
+                if done():
+                    break
+
+        await p.connect()
+        await until(lambda: p.studio.manners.note(NOTE))
+        await p.kill()
+        await p.server.say(ANN, STORY, photo=p.photo)
+        await lives(p.studio.jobs.queue)
+        await p.film()
+        await lives(lambda: p.settled_with(1))
+        await p.server.react(BOB, p.server.films()[0], "🔁")
+        await lives(p.studio.jobs.queue)
+        await p.film()
+        await lives(lambda: p.settled_with(2))
+        p.require_once(2)
+        assert p.bot.lives > 20
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-it-is-done", "before-it-is-told"])
+@pytest.mark.parametrize(
+    ("method", "path", "filmed"),
+    [
+        pytest.param("POST", f"{ROOM}$", False, id="card"),
+        pytest.param("PATCH", f"{ROOM}/", False, id="plan"),
+        pytest.param("POST", f"{ROOM}$", True, id="film"),
+        pytest.param("PUT", f"{ROOM}/.*/reactions", True, id="offer"),
+    ],
+)
+async def test_killed_while_discord_does_what_it_was_asked(
+    tmp_path: Path, method: str, path: str, filmed: bool, after: bool
+):
+    async with place(tmp_path) as p:
+        fault = Fault(method, path, after=after, kill=p.kill)
+        p.server.faults += [] if filmed else [fault]
+        await p.connect()
+        await p.server.say(ANN, STORY, photo=p.photo)
+        if filmed:
+            await until(p.studio.jobs.queue, 60)
+            p.server.faults.append(fault)
+            await p.film()
+        await until(lambda: not p.bot.alive, 60)
+        assert not p.server.faults, "it was killed then"
+        await p.connect()
+        if not filmed:
+            await until(p.studio.jobs.queue, 60)
+            await p.film()
+        await until(lambda: p.settled_with(1), 60)
+        p.require_once(1)
