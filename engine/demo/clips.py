@@ -4,6 +4,7 @@ B films, F frames, S sprite slots, H W pixels (144, 256)
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ CANVAS = 800  # side of the square that holds any photograph at the scale of its
 DENSITY = 1.25  # canvas pixels per frame pixel where the camera starts
 SPRITE_SIZE = 64.0
 SNOWFALL = (1.0, 0.25), (2.0, -0.5)  # pixels a frame down and aside: whole and half latents in a latent frame
+STAMPED = 0.5  # share of films whose photograph has a stamp or more on it
+MOST_STAMPS = 3
 TILE = 512  # side of the repeating flake and fog textures
 
 
@@ -27,6 +30,12 @@ def load_photos(folder: Path, device: torch.device) -> list[Tensor]:
     """The photographs of a folder as [3, H, W] uint8."""
     photos = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.glob("*.jpg"))]
     return [torch.from_numpy(photo.copy()).permute(2, 0, 1).to(device) for photo in photos]
+
+
+def load_stamps(folder: Path, device: torch.device) -> list[Tensor]:
+    """The things of a folder as [4, H, W] uint8, RGB and how far they cover; none without the folder."""
+    stamps = [np.asarray(Image.open(path).convert("RGBA")) for path in sorted(folder.glob("*.webp"))]
+    return [torch.from_numpy(stamp.copy()).permute(2, 0, 1).to(device) for stamp in stamps]
 
 
 def centre(photo: Tensor) -> Tensor:
@@ -42,15 +51,18 @@ def centre(photo: Tensor) -> Tensor:
 class Projector:
     """Draws batches of films."""
 
-    def __init__(self, photos: list[Tensor], sprites: Tensor, device: torch.device) -> None:
-        """sprites: [N, 96, 96, 4] uint8."""
+    def __init__(
+        self, photos: list[Tensor], sprites: Tensor, device: torch.device, stamps: Sequence[Tensor] = ()
+    ) -> None:
+        """sprites: [N, 96, 96, 4] uint8; stamps: [4, H, W] uint8 each."""
         self.photos = photos
+        self.stamps = stamps
         self.device = device
         rgba = rearrange(sprites.to(device).float() / 255, "n h w c -> n c h w")
         rgba[:, :3] *= rgba[:, 3:]  # premultiplied, so that the edges stay clean
         self.sprites = F.interpolate(rgba, size=(72, 72), mode="bilinear", antialias=True)
         generator = torch.Generator().manual_seed(0)
-        self.snow = torch.stack([_flakes(n, size, generator) for n, size in ((340, 2.0), (150, 3.2))]).to(device)
+        self.snow = torch.stack([_flakes(n, size, generator) for n, size in ((460, 2.0), (200, 3.2))]).to(device)
         self.rain = _streaks(500, generator).to(device)
         self.fog = _clouds(generator).to(device)
 
@@ -83,6 +95,8 @@ class Projector:
         photo = self.photos[int(rng.integers(len(self.photos)))].float() / 255
         if rng.random() < 0.5:
             photo = photo.flip(2)
+        if self.stamps and rng.random() < STAMPED:
+            photo = self._stamped(photo, rng)
         photo = self._jitter(photo, rng)
         height, width = photo.shape[1:]
         widest = min(1.0, height / width * WIDTH / HEIGHT)
@@ -97,6 +111,23 @@ class Projector:
         canvas = F.pad(small, (0, CANVAS - size[1], 0, CANVAS - size[0]))
         extent = torch.tensor([size[1], size[0]], device=self.device, dtype=torch.float32)
         return canvas, extent, torch.tensor([x, y, frame_width], device=self.device)
+
+    def _stamped(self, photo: Tensor, rng: np.random.Generator) -> Tensor:
+        """A photograph with things stuck on it, of a fifth to four fifths of its height. [3, H, W] in [0, 1]"""
+        photo = photo.clone()
+        height, width = photo.shape[1:]
+        for _ in range(int(rng.integers(1, MOST_STAMPS + 1))):
+            stamp = self.stamps[int(rng.integers(len(self.stamps)))].float() / 255
+            if rng.random() < 0.5:
+                stamp = stamp.flip(2)
+            scale = float(rng.uniform(0.2, 0.8)) * height / stamp.shape[1]
+            scale = min(scale, height / stamp.shape[1], width / stamp.shape[2])
+            rows, columns = (max(8, int(side * scale)) for side in stamp.shape[1:])
+            small = F.interpolate(stamp[None], size=(rows, columns), mode="bilinear", antialias=True)[0]
+            top, left = (int(rng.integers(room + 1)) for room in (height - rows, width - columns))
+            place = photo[:, top : top + rows, left : left + columns]
+            place.copy_(torch.lerp(place, small[:3], small[3:]).clamp(0, 1))
+        return photo
 
     def _jitter(self, photo: Tensor, rng: np.random.Generator) -> Tensor:
         if rng.random() < 0.3:

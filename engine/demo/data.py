@@ -5,6 +5,7 @@ packages (apt-get download), unpacks them (dpkg -x) and leaves
 
     photos/*.jpg       to train on, at most 800 pixels wide
     validation/*.jpg   never trained on: HELD_OUT, and scikit-image's, which the examples use
+    stamps/*.webp      things without a background, which are stuck on photographs, so that there are more of them
     sprites.npz        the emoji of SPRITES, [N, 96, 96, 4] uint8, in that order
     words.txt          English words, for captions that mean nothing
 """
@@ -33,6 +34,7 @@ PACKAGES = (
     "ukui-wallpapers",
     "gcompris-qt-data",
     "opencv-doc",
+    "tuxpaint-stamps-default",
     "fonts-noto-color-emoji",
     "wamerican",
 )
@@ -45,6 +47,7 @@ OPENCV = "aloeL baboon board building fruits HappyFish home leuvenA messi5 stuff
 SCIKIT_IMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")
 LONG_SIDE = 800  # what a film's canvas holds
 SPRITE_SIDE = 96
+STAMP_SIDES = 150, 400  # pixels of the longer side: smaller ones are blurred, larger ones are made smaller
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +133,22 @@ def build_pictures(unpacked: Path, out: Path) -> tuple[int, int]:
     return count["photos"], count["validation"]
 
 
+def build_stamps(unpacked: Path, out: Path) -> int:
+    """Write stamps/; how many. Drawings and lettering are left out: they are flat."""
+    (out / "stamps").mkdir(parents=True, exist_ok=True)
+    least, most = STAMP_SIDES
+    count = 0
+    for path in sorted((unpacked / "tuxpaint-stamps-default/usr/share/tuxpaint/stamps").rglob("*.png")):
+        stamp = Image.open(path).convert("RGBA")
+        stamp = stamp.crop(stamp.getbbox())
+        if "cartoon" in path.parts or max(stamp.size) < least or detail(stamp.convert("RGB")) < 2.5:
+            continue
+        stamp.thumbnail((most, most), Image.Resampling.LANCZOS)
+        stamp.save(out / "stamps" / f"{count:03d}-{path.stem}.webp", quality=85)
+        count += 1
+    return count
+
+
 def build_sprites(unpacked: Path, out: Path) -> int:
     """Render SPRITES; how many."""
     (font_path,) = unpacked.rglob("NotoColorEmoji.ttf")
@@ -161,7 +180,7 @@ def main() -> None:
         unpack(work)
         unpacked = work / "unpacked"
         photos, validation = build_pictures(unpacked, args.out)
-        sprites = build_sprites(unpacked, args.out)
+        stamps, sprites = build_stamps(unpacked, args.out), build_sprites(unpacked, args.out)
         words = (unpacked / "wamerican/usr/share/dict/american-english").read_text(encoding="utf-8").split()
         plain = [word for word in words if word.isascii() and word.isalpha() and word.islower()]
         (args.out / "words.txt").write_text("\n".join(plain[::6]), encoding="utf-8")
@@ -170,7 +189,8 @@ def main() -> None:
     for name in SCIKIT_IMAGE:
         picture = Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB")
         picture.save(args.out / "validation" / f"scikit-image-{Path(name).stem}.jpg", quality=92)
-    log.info("%d photos, %d for validation, %d sprites", photos, validation + len(SCIKIT_IMAGE), sprites)
+    held_out = validation + len(SCIKIT_IMAGE)
+    log.info("%d photos, %d for validation, %d stamps, %d sprites", photos, held_out, stamps, sprites)
 
 
 if __name__ == "__main__":

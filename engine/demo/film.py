@@ -27,7 +27,7 @@ VELOCITY = {
     "out": (0.0, 0.0, -ZOOM_OUT),
     "still": (0.0, 0.0, 0.0),
 }
-CAMERA_ODDS = (0.14, 0.14, 0.12, 0.12, 0.19, 0.16, 0.13)
+CAMERA_ODDS = (0.13, 0.13, 0.12, 0.12, 0.22, 0.16, 0.12)
 CALM = 0.15  # share of films in which nothing is asked for
 ZOOMED = 0.3  # share of continuing films that begin near
 WORDINGS = 4  # captions of every window
@@ -165,8 +165,8 @@ class Director:
         names = ["night", "day", "snow", "rain", "fog", *TINTS, *(("black", "white") if last else ())]
         names = [name for name in names if ("glow" if name == "day" else name) not in on]
         name = self._one_of(
-            names + [name for name in names if name in ("night", "day", "snow")]
-        )  # these twice as often
+            names + [name for name in names if name in ("night", "day", "snow")] + ["snow"] * ("snow" in names)
+        )  # these twice as often, snow three times
         stage.begin(name, frame)
         return Beat(seconds, "effect", name)
 

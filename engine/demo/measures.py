@@ -22,13 +22,13 @@ def luminance(pixels: Tensor) -> Tensor:
     return torch.einsum("c,cfhw->fhw", torch.tensor(LUMA), pixels)
 
 
-def movement(first: Tensor, second: Tensor) -> Tensor:
+def movement(first: Tensor, second: Tensor, guess: Tensor | None = None) -> Tensor:
     """How the camera moved between two pictures: right and down in pixels, and the logarithm of its zoom. [H, W] each
 
-    The best similarity of the middle parts by Gauss and Newton, from coarse to fine.
+    The best similarity of the middle parts by Gauss and Newton, from coarse to fine, beginning with `guess`.
     """
     height, width = first.shape
-    found = torch.zeros(3)
+    found = torch.zeros(3) if guess is None else guess
     for scale in (8, 4, 2):
         a, b = (F.avg_pool2d(image[None, None], scale) for image in (first, second))
         rows, columns = a.shape[-2:]
@@ -73,6 +73,17 @@ def flow(pixels: Tensor) -> float:
         [torch.stack([movement(part[i], part[i + GAP])[:2].norm() for part in quarters]) for i in starts]
     )
     return float(moved.quantile(0.5, dim=1).mean()) / GAP * FPS
+
+
+def seen_after(picture: Tensor, path: Tensor) -> Tensor:
+    """What a camera sees of a picture [3, H, W] when it has moved along `path`, as `movement` counts it. -> the same"""
+    zoom = math.exp(-float(path[2]))
+    height, width = picture.shape[1:]
+    aside, down = 2 * float(path[0]) / width, 2 * float(path[1]) / height
+    grid = F.affine_grid(
+        torch.tensor([[[zoom, 0, aside], [0, zoom, down]]]), [1, 3, height, width], align_corners=False
+    )
+    return F.grid_sample(picture[None], grid, mode="bicubic", align_corners=False, padding_mode="border")[0].clamp(0, 1)
 
 
 def camera_path(pixels: Tensor) -> Tensor:

@@ -3,9 +3,10 @@
     torchrun --nproc_per_node=2 -m engine.demo.train_vae --data .train/data --out $OUT --minutes 7
 
 The loss is the difference of pixels and of their slopes; every latent channel is held at mean 0 and variance 1, with a
-little noise on top, in place of a variational posterior. A part of every
-batch is decoded from latents that were shifted and scaled: they must give the shifted and scaled picture, so that the
-network that animates latents finds movement simple. When clips begin, the network is a picture VAE for every frame
+little noise on top, in place of a variational posterior. Half of every
+batch is decoded from latents that were shifted and scaled: they must give the shifted and scaled picture, and be its
+latents, so that the network that animates latents finds movement simple (as in EQ-VAE, arXiv 2502.09509, here for what
+a camera does). When clips begin, the network is a picture VAE for every frame
 (engine.demo.inflate) and its encoder is done: a latent is its last frame as a picture, whatever came before, so that
 latents of a still picture are all alike and overlapping windows agree. Only the decoder goes on: it learns to fill in
 the three frames between, and to show the same pixels wherever in a film a window begins.
@@ -34,6 +35,9 @@ from storage.timeline import DROPPED_FRAMES
 
 LATENT_NOISE = 0.08  # added to latents of about unit variance, so that the decoder forgives small errors
 SCALE_WEIGHT = 0.1
+MOVED_SHARE = 0.5  # of the pictures
+MOVED_WEIGHT = 0.25  # of the difference between moved latents and the latents of what was moved
+NEAREST, FARTHEST = 0.45, 1.25  # of the frame: what moved latents show of it, most of them coming nearer
 JOIN_WEIGHT = 1.0  # of what a later beginning changes in the pixels
 SHIFT = 2  # latent frames by which one of two windows of a clip begins later
 # progress up to which a stage lasts, frames of a clip, height and width of its crop
@@ -55,23 +59,31 @@ def moved(x: Tensor, theta: Tensor) -> Tensor:
     return rearrange(out, "b (c t) h w -> b c t h w", c=x.shape[1])
 
 
-def losses(vae: VAE, pixels: Tensor, moved_share: float) -> tuple[Tensor, Tensor]:
-    """The loss, and the mean squared error of pixels. pixels: [B, 3, F, H, W]"""
+def moves(count: int, device: torch.device) -> Tensor:
+    """What a camera may do to a picture: shifts of up to a tenth of the frame, and scales. [count, 2, 3]"""
+    theta = torch.zeros(count, 2, 3, device=device)
+    scale = torch.empty(count, device=device).uniform_(NEAREST, FARTHEST)
+    theta[:, 0, 0] = theta[:, 1, 1] = torch.where(torch.rand(count, device=device) < 0.25, 1.0, scale)
+    theta[:, :, 2].uniform_(-0.1, 0.1)
+    return theta
+
+
+def losses(vae: VAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss, and the mean squared error of what was not moved. pixels: [B, 3, 1, H, W]"""
     batch = pixels.shape[0]
-    mean, _ = vae.encode_distribution(pixels, latents_per_call=pixels.shape[2])
-    latents = mean + torch.randn_like(mean) * LATENT_NOISE
-    some = int(batch * moved_share)
-    if some:
-        theta = torch.zeros(some, 2, 3, device=pixels.device)
-        scale = torch.empty(some, device=pixels.device).uniform_(0.75, 1.2)
-        theta[:, 0, 0] = theta[:, 1, 1] = scale
-        theta[:, :, 2].uniform_(-0.1, 0.1)
-        latents = torch.cat([moved(latents[:some], theta), latents[some:]])
-        pixels = torch.cat([moved(pixels[:some], theta), pixels[some:]])
-    error = vae.reconstruct(latents) - pixels
+    some = int(batch * MOVED_SHARE)
+    theta = moves(some, pixels.device)
+    elsewhere = moved(pixels[:some], theta)
+    mean, _ = vae.encode_distribution(torch.cat([pixels, elsewhere]))
+    mean, theirs = mean[:batch], mean[batch:]
+    shifted = moved(mean[:some], theta)
+    latents = torch.cat([shifted, mean[some:]]).float()
+    target = torch.cat([elsewhere, pixels[some:]])
+    error = vae.reconstruct(latents + torch.randn_like(latents) * LATENT_NOISE) - target
     axes = (0, 2, 3, 4)
     scale_error = mean.mean(axes).square().mean() + (mean.std(axes) - 1).square().mean()
-    return pixel_loss(error) + SCALE_WEIGHT * scale_error, error.square().mean()
+    unlike = (shifted - theirs).square().mean()
+    return pixel_loss(error) + SCALE_WEIGHT * scale_error + MOVED_WEIGHT * unlike, error[some:].square().mean()
 
 
 def clip_losses(vae: VAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,6 +96,10 @@ def clip_losses(vae: VAE, pixels: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         keys = rearrange(pixels[:, :, ::4], "b c t h w -> (b t) c 1 h w")
         latents = rearrange(vae.encode_distribution(keys)[0], "(b t) c 1 h w -> b c t h w", b=batch)
+        some = int(batch * MOVED_SHARE)
+        theta = moves(some, pixels.device)
+        latents = torch.cat([moved(latents[:some], theta), latents[some:]])
+        pixels = torch.cat([moved(pixels[:some], theta), pixels[some:]])
         latents = latents + torch.randn_like(latents) * LATENT_NOISE
     early, late = vae.reconstruct(torch.cat([latents[:, :, :-SHIFT], estranged(latents[:, :, SHIFT:])])).chunk(2)
     jump = late[:, :, DROPPED_FRAMES : -4 * SHIFT] - early[:, :, 4 * SHIFT + DROPPED_FRAMES :]
@@ -121,6 +137,26 @@ def examine(vae: VAE, pixels: Tensor, crew: Crew) -> tuple[Tensor, Tensor]:
             latents.append(mean)
             quality.append(psnr(vae.decode_all(mean, 5), clip))
     return torch.cat(latents), torch.cat(quality)
+
+
+@torch.no_grad()
+def bearing(vae: VAE, pictures: Tensor, crew: Crew) -> str:
+    """How latents bear what a camera does: PSNR of pictures, of pictures from moved latents, and how far those are off.
+
+    pictures: [B, 3, 1, H, W]
+    """
+    words = []
+    with crew.autocast():
+        mean, _ = vae.encode_distribution(pictures)
+        words.append(f"pictures {psnr(vae.decode_all(mean, 1), pictures).median():.2f} dB")
+        for scale, aside in ((1.0, 0.03), (0.7, 0.03), (0.5, 0.03)):
+            theta = torch.tensor([[scale, 0, aside], [0, scale, aside]], device=pictures.device)
+            theta = theta.expand(len(pictures), 2, 3)
+            target, shifted = moved(pictures, theta), moved(mean, theta)
+            theirs, _ = vae.encode_distribution(target)
+            quality = psnr(vae.decode_all(shifted.to(mean), 1), target).median()
+            words.append(f"seen at {scale}: {quality:.2f} dB, off {(shifted - theirs).square().mean():.3f}")
+    return "; ".join(words)
 
 
 def save(average: Average, out: Path, statistics: dict[str, list[float]] | None) -> None:
@@ -186,7 +222,8 @@ def main() -> None:
     parser.add_argument(
         "--init", type=Path, help="a vae.safetensors to take the pictures from, rather than to learn them"
     )
-    parser.add_argument("--further", action="store_true", help="go on with the clips of --init")
+    parser.add_argument("--further", action="store_true", help="--init knows clips already")
+    parser.add_argument("--only", choices=["pictures", "clips"], help="one kind, all the time")
     parser.add_argument("--toy", action="store_true", help="few small clips, to see that the command runs")
     args = parser.parse_args()
     crew = Crew()
@@ -199,7 +236,8 @@ def main() -> None:
     elif crew.together:
         for parameter in vae.parameters():
             torch.distributed.broadcast(parameter.data, 0)
-    if args.init:
+    begins = (args.only or "clips") if args.init else "pictures"
+    if begins == "clips":
         begin_clips(vae, inflated=args.further)
     fast.prepare(vae, crew, static=None)
     average = Average(vae)
@@ -212,17 +250,17 @@ def main() -> None:
     crew.say(f"{sum(p.numel() for p in parameters) / 1e6:.2f} M parameters, {clock.elapsed:.0f} s to start")
     step, next_look, seen, total = 0, 30.0, 0, torch.zeros((), device=crew.device)
     stages = [(end, min(frames, 25), 48, 64) for end, frames, _, _ in STAGES] if args.toy else list(STAGES)
-    begin = STAGES[1 if args.further else 0][0] if args.init else 0.0
-    stage = stages[1] if args.init else stages[0]
+    begin = STAGES[1 if args.further else 0][0] if begins == "clips" else 0.0
+    stage = stages[1] if begins == "clips" else stages[0]
     while (progress := crew.agree(clock.progress)[0]) < 1:
-        at = begin + progress * (1 - begin)
+        at = 0.0 if args.only == "pictures" else begin + progress * (1 - begin)
         before, stage = stage, next(stage for stage in stages if at <= stage[0])
         if before[1] == 1 < stage[1]:
             begin_clips(vae)
             average = Average(vae)
         pixels = draw(stage, source, train, crew)
         with crew.autocast():
-            loss, squared = losses(vae, pixels, 0.2) if stage[1] == 1 else clip_losses(vae, pixels)
+            loss, squared = losses(vae, pixels) if stage[1] == 1 else clip_losses(vae, pixels)
         torch.autograd.backward(loss)
         crew.share_gradients(parameters)
         if not torch.nn.utils.clip_grad_norm_(parameters, 1.0).isfinite():
@@ -251,11 +289,12 @@ def _look(vae: VAE, average: Average, check: Tensor, crew: Crew, out: Path) -> N
     own = {name: value.clone() for name, value in vae.state_dict().items()}
     vae.load_state_dict(average.weights)
     _, quality = examine(vae, check, crew)
-    vae.load_state_dict(own)
     crew.say(
         f"        validation, {check.shape[2]} frames: psnr median {quality.mean(1).median():.2f}, "
         f"first {quality[:, 0].median():.2f}, last {quality[:, -1].median():.2f}"
     )
+    crew.say(f"        {bearing(vae, check[:, :, :1], crew)}")
+    vae.load_state_dict(own)
     save(average, out, None)
 
 
@@ -278,6 +317,7 @@ def _finish(vae: VAE, average: Average, args: argparse.Namespace, crew: Crew) ->
         f"latent mean within {latents.mean(axes).abs().max():.2f}, "
         f"std {latents.std(axes).min():.2f} to {latents.std(axes).max():.2f}"
     )
+    crew.say(bearing(vae, pixels[:, :, :1], crew))
     rows = []
     for index in range(min(count, 8)):
         with torch.no_grad(), crew.autocast():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from engine.demo.captions import Encoder, Places, Wording
-from engine.demo.clips import Projector, load_photos
+from engine.demo.clips import Projector, load_photos, load_stamps
 from engine.demo.film import Director, Film, stack
 
 
@@ -113,9 +113,10 @@ def films(
 
 
 def projector(data: Path, kind: str, device: torch.device) -> Projector:
-    """Draws with the photographs of `kind`: photos or validation."""
+    """Draws with the photographs of `kind`: photos, with stamps on them, or validation."""
     sprites = torch.from_numpy(np.load(data / "sprites.npz")["sprites"])
-    return Projector(load_photos(data / kind, device), sprites, device)
+    stamps = load_stamps(data / "stamps", device) if kind == "photos" else ()
+    return Projector(load_photos(data / kind, device), sprites, device, stamps)
 
 
 def no_tokens(text: str) -> list[int]:  # noqa: ARG001
