@@ -12,10 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def randomised(network: Network, device: torch.device) -> Network:
+def randomised(network: Network, device: torch.device, seed: int = 0) -> Network:
     """A network on the meta device, made real with weights of a trained network's order of size."""
     network = network.to_empty(device=device)
-    generator = torch.Generator(device).manual_seed(0)
+    generator = torch.Generator(device).manual_seed(seed)
     for name, weight in network.named_parameters():
         fan_in = math.prod(weight.shape[1:]) if weight.ndim > 1 else 1
         weight.data.normal_(0, 0.02 if weight.ndim == 1 else fan_in**-0.5, generator=generator)

@@ -15,6 +15,7 @@ from rich.progress import Progress as ProgressBar
 from engine.checkpoints.find import OPTIONAL, Part, find_models
 from engine.device import choose_device, choose_dtype
 from engine.hub import Download, get
+from engine.kernels import keep_compiled
 from engine.library import examine
 from engine.models import ModelShelf, expert_sizes
 from engine.settings import EngineSettings
@@ -69,6 +70,7 @@ def work(settings: EngineSettings, name: str, *, until_idle: bool) -> None:
     log_to(form=settings.log)
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    keep_compiled(settings.kernels)
     device = choose_device(settings)
     shelf = ModelShelf(settings, device, choose_dtype(settings, device))
     with Database.open(settings.database) as database:

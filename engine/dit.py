@@ -22,10 +22,12 @@ from engine.attention import attention_by_frame, cross_attention, self_attention
 from engine.kernels.heads import Heads, normed_heads, quantised_heads
 from engine.kernels.rows import Rows, add, add_and_norm, layer_norm, rms_norm, shifted
 from engine.products import feed_forward, reads, to_fp8
+from engine.team import Team
 
 PATCH = (1, 2, 2)  # latent frames, rows and columns that make one token
 ROPE_THETA = 10_000.0
 TIME_UNITS = 1000.0  # the network was trained with noise levels in thousandths
+TEXT_PRODUCTS = ("cross_attn.k", "cross_attn.v")  # of a block: they read a text once, and no step uses them
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ class TextContext:
         """This context, looked at by each latent frame with a bias of its own. bias: [T, S] or [B, T, S]"""
         return replace(self, bias=bias)
 
+    def of_share(self, team: Team) -> "TextContext":
+        """This context for one process's share of the tokens, where those of each frame can be shared evenly."""
+        if self.bias is None:
+            return self
+        return replace(self, bias=team.part(self.bias.repeat_interleave(team.size, dim=-2), dim=-2))
+
 
 class BlockText(NamedTuple):
     """A text as one block reads it: keys and values [B or 1, S, heads, d], bias [T, S] or [B, T, S]."""
@@ -139,12 +147,18 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
-    """Every token of the window sees every other. `in_fp8`: the attention itself is computed in fp8."""
+    """Every token of the window sees every other. `in_fp8`: the attention itself is computed in fp8.
+
+    With a `team`, x and what comes back are this process's share of the tokens.
+    """
 
     in_fp8 = False
+    team: Team | None = None
 
     def forward(self, x: Tensor | Rows, rope: Tensor) -> Tensor:
         """x: [B, L, D], rope: [2, L, 1, d / 2] -> [B, L, D]"""
+        if self.team is not None:
+            return self._shared(self.team, x, rope)
         q, k, v = (self.split(product(x)) for product in (self.q, self.k, self.v))
         seen: Tensor | Rows
         if self.in_fp8 and takes_fp8(v):
@@ -155,6 +169,22 @@ class SelfAttention(Attention):
         else:
             seen = self_attention(self.norm_q(q, rope), self.norm_k(k, rope), v).flatten(2)
         out: Tensor = self.o(seen)
+        return out
+
+    def _shared(self, team: Team, x: Tensor | Rows, rope: Tensor) -> Tensor:
+        """The same with all tokens of some heads; numbers become fp8 only where all tokens of a head are together."""
+        q = team.to_heads(self.norm_q(self.split(self.q(x)), rope))
+        k = team.to_heads(self.norm_k(self.split(self.k(x)), rope))
+        v = team.to_heads(self.split(self.v(x)))
+        if self.in_fp8 and takes_fp8(v):
+            values = quantised_heads(v)
+            centred = self_attention_fp8(quantised_heads(q, centred=False), quantised_heads(k), values).flatten(2)
+            seen = shifted(centred, values.centre.flatten(1), v.dtype)
+            assert isinstance(seen, Tensor), "not in fp8"
+            seen = seen.view(v.shape)
+        else:
+            seen = self_attention(q, k, v)
+        out: Tensor = self.o(team.to_tokens(seen).flatten(2))
         return out
 
 
@@ -238,6 +268,7 @@ class DiT(nn.Module):
         super().__init__()
         self.config = config
         self.checkpointing = False
+        self.team: Team | None = None
         self.patch_embedding = nn.Conv3d(config.in_dim, config.dim, PATCH, stride=PATCH)
         self.text_embedding = nn.Sequential(
             nn.Linear(config.text_dim, config.dim), nn.GELU(approximate="tanh"), nn.Linear(config.dim, config.dim)
@@ -261,15 +292,23 @@ class DiT(nn.Module):
                     module.to(dtype)
         return self
 
-    def to_fp8(self, *, attention: bool, kept: int = 1) -> "DiT":
+    def to_fp8(self, *, attention: bool, kept: int = 1, device: torch.device | None = None) -> "DiT":
         """This network with the matrix products of its blocks in fp8, and with `attention` their self-attention too.
 
         The first and last `kept` blocks stay as they are: there errors are largest. LoRAs must be merged before.
+        `device` computes, and keeps nothing; without one, each weight's own.
         """
         blocks = list(cast("Iterable[Block]", self.blocks))[kept : self.config.layers - kept]
         for block in blocks:
-            to_fp8(block, kept=("cross_attn.k", "cross_attn.v"))  # of a text: few, and every step looks at them
+            to_fp8(block, kept=TEXT_PRODUCTS, device=device)  # of a text: few, and every step looks at them
             block.self_attn.in_fp8 = attention
+        return self
+
+    def share(self, team: Team | None) -> "DiT":
+        """This network, of whose forwards each process of a team computes a part; with None, all of it again."""
+        self.team = team
+        for block in cast("Iterable[Block]", self.blocks):
+            block.self_attn.team = team
         return self
 
     def encode_text(self, embeddings: Tensor) -> TextContext:
@@ -303,7 +342,7 @@ class DiT(nn.Module):
         return self.unpatch(tokens, embedded.time, inputs.shape)
 
     def embed(self, inputs: Tensor, sigma: Tensor) -> Embedded:
-        """What comes before the blocks. inputs: [B, in_dim, T, H, W], sigma: [B]"""
+        """What comes before the blocks; with a team, this process's share. inputs: [B, in_dim, T, H, W], sigma: [B]"""
         frames, height, width = inputs.shape[2:]
         if height % PATCH[1] or width % PATCH[2]:
             raise ValueError(f"latents need an even height and width, got {height} and {width}")
@@ -312,7 +351,10 @@ class DiT(nn.Module):
             time = _run(self.time_embedding, sinusoid(sigma, self.config.freq_dim))
             modulation = _run(self.time_projection, time).float().view(-1, 6, self.config.dim)
         rope = rope_table((frames, height // PATCH[1], width // PATCH[2]), self.config.head_dim, inputs.device)
-        return Embedded(rearrange(patches, "b c t h w -> b (t h w) c").float(), time.float(), modulation, rope)
+        tokens = rearrange(patches, "b c t h w -> b (t h w) c").float()
+        if self.team is not None:
+            tokens, rope = self.team.part(tokens, dim=1), self.team.part(rope, dim=1)
+        return Embedded(tokens, time.float(), modulation, rope)
 
     def run_blocks(
         self, embedded: Embedded, text: TextContext, skip_blocks: Iterable[int] = frozenset(), nag: NAG | None = None
@@ -320,6 +362,8 @@ class DiT(nn.Module):
         """The residual stream after all blocks but the skipped ones: [B, L, D] float32."""
         if nag is not None and text.negative is None:
             raise ValueError("NAG needs a text with a negative")
+        if self.team is not None:
+            text = text.of_share(self.team)
         skipped = set(skip_blocks)
         x = embedded.tokens
         for index, block in enumerate(self.blocks):
@@ -333,8 +377,9 @@ class DiT(nn.Module):
     def unpatch(self, tokens: Tensor, time: Tensor, shape: torch.Size) -> Tensor:
         """What comes after the blocks. tokens: [B, L, D], time: [B, D], shape of the inputs -> [B, out_dim, T, H, W]"""
         _, _, frames, height, width = shape
+        patches = self.head(tokens, time)
         out: Tensor = rearrange(
-            self.head(tokens, time),
+            patches if self.team is None else self.team.whole(patches),
             "b (t h w) (pt ph pw c) -> b c (t pt) (h ph) (w pw)",
             t=frames // PATCH[0], h=height // PATCH[1], w=width // PATCH[2], pt=PATCH[0], ph=PATCH[1], pw=PATCH[2],
         )  # fmt: skip

@@ -116,14 +116,16 @@ class LoraWeights:
 
 
 @torch.no_grad()
-def merge(network: nn.Module, loras: Sequence[tuple[LoraWeights, float]]) -> None:
+def merge(network: nn.Module, loras: Sequence[tuple[LoraWeights, float]], device: torch.device | None = None) -> None:
     """Give `network` new weights that hold every LoRA at its strength. The old tensors stay as they are.
 
-    DoRA measures the network's weights as they are now: merge all LoRAs in one call, and their order does not matter.
+    `device` computes, and keeps nothing; without one, each weight's own. DoRA measures the weights as they are
+    now: merge all LoRAs in one call, and their order does not matter.
     """
     for name in dict.fromkeys(name for lora, _ in loras for name in lora.changes):
         changes = [(change, strength) for lora, strength in loras for change in lora.changes.get(name, ())]
-        _put(network, name, merged(network.get_parameter(name), changes))
+        weight = network.get_parameter(name)
+        _put(network, name, merged(weight.to(device or weight.device), changes).to(weight.device))
 
 
 def merged(weight: Tensor, changes: Iterable[tuple[Change, float]]) -> Tensor:
@@ -156,7 +158,8 @@ class Branches:
     NOTE: what a network computed once and keeps (keys and values of a text) is of the strengths it was computed with.
     """
 
-    def __init__(self, network: nn.Module, loras: Sequence[LoraWeights]) -> None:
+    def __init__(self, network: nn.Module, loras: Sequence[LoraWeights], device: torch.device | None = None) -> None:
+        """device: where the network computes; without one, where its weights are"""
         self._network = network
         self._strengths = [0.0] * len(loras)
         self._replaced: list[tuple[str, nn.Parameter, list[tuple[int, Change]]]] = []
@@ -165,7 +168,7 @@ class Branches:
             changes = [(i, change) for i, lora in enumerate(loras) for change in lora.changes.get(name, ())]
             module = network.get_submodule(name.rpartition(".")[0])
             if isinstance(module, nn.Linear):
-                terms = [(i, _term(change, name.endswith(".bias"), module)) for i, change in changes]
+                terms = [(i, _term(change, name.endswith(".bias"), module, device)) for i, change in changes]
                 self._hooks.append(module.register_forward_hook(self._hook(terms)))
             else:
                 self._replaced.append((name, network.get_parameter(name), changes))
@@ -177,7 +180,7 @@ class Branches:
             raise ValueError(f"{len(self._strengths)} LoRAs need as many strengths, got {len(strengths)}")
         self._strengths[:] = strengths
         for name, own, changes in self._replaced:
-            device = self._network.get_parameter(name).device  # where an expert is by now: engine/memory.py
+            device = self._network.get_parameter(name).device  # where the network computes
             _put(self._network, name, merged(own, [(change, strengths[i]) for i, change in changes]).to(device))
 
     def detach(self) -> None:
@@ -201,14 +204,16 @@ Term = Callable[[Tensor], Tensor]  # [..., in] -> what is added to the output at
 
 
 @torch.no_grad()
-def _term(change: Change, of_bias: bool, module: nn.Linear) -> Term:
+def _term(change: Change, of_bias: bool, module: nn.Linear, device: torch.device | None) -> Term:
+    parameter = module.bias if of_bias else module.weight
+    weight = parameter.to(device or parameter.device)
     if of_bias:
-        bias = change.delta(module.bias).to(module.bias)
+        bias = change.delta(weight).to(weight)
         return lambda _: bias
     if isinstance(change, LowRank):
-        down, up = change.down.to(module.weight), (change.scale * _near(module.weight, change.up)).to(module.weight)
+        down, up = change.down.to(weight), (change.scale * _near(weight, change.up)).to(weight)
         return lambda x: F.linear(F.linear(x, down), up)
-    delta = change.delta(module.weight).to(module.weight)
+    delta = change.delta(weight).to(weight)
     return lambda x: F.linear(x, delta)
 
 

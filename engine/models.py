@@ -1,43 +1,33 @@
-"""The networks that a plan is filmed with, and where they come from.
+"""The networks that a plan is filmed with: read when they are asked for, and kept where there is room for them."""
 
-A model is either a folder of its own,
-
-    config.json             sizes of the networks, which file holds which, and whether they were trained
-    *.safetensors           the two experts, which may be one file, and the VAE
-    text/                   the text encoder and its tokenizer
-
-or, for "svi2pro" and "svi2pro-enhanced", whatever checkpoints lie in the models folder, in the formats and under the
-names that people have.
-"""
-
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+import gc
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
-from engine.checkpoints.checkpoint import open_checkpoint
+from engine.checkpoints.checkpoint import CPU
 from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
-from engine.checkpoints.load import load_dit, load_text_weights, load_vae
-from engine.dit import DiT, DiTConfig
-from engine.memory import HOST, InTurn, Tier
+from engine.dit import TEXT_PRODUCTS, DiT, DiTConfig
+from engine.memory import Need, Placement, Precision, Tier, available_bytes, needs, place, room_for_blocks
+from engine.parts import Parts, as_found, dit_sizes, in_folder, readable, state
 from engine.settings import EngineSettings
 from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
-from engine.text import TextEncoder, build_umt5
-from engine.vae import VAE, VAEConfig
+from engine.streaming import Pool
+from engine.text import TextEncoder
+from engine.vae import VAE
 from storage.loras import LoraLibrary
 from storage.schema import Expert, Lora, Plan, UserError
+
+log = logging.getLogger("longtake.models")
 
 DEMO = Path(__file__).parent / "demo" / "weights"
 SVI2PRO = "svi2pro"
 ENHANCED = "svi2pro-enhanced"  # the same with experts that were distilled themselves
-UMT5_TOKENS = 512  # slots of the 14 B experts
 SET_LORAS = {  # names that plans use for LoRAs whose files are called this or that
     "svi-pro-high": Part.SVI_HIGH,
     "svi-pro-low": Part.SVI_LOW,
@@ -45,8 +35,6 @@ SET_LORAS = {  # names that plans use for LoRAs whose files are called this or t
     "lightning-low": Part.LIGHTNING_LOW,
     "lightning-2025-high": Part.LIGHTNING_2025_HIGH,
 }
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -61,44 +49,53 @@ class Models:
     latents_per_call: int  # of the VAE's decoder
     finish_dir: Path  # where the networks of engine/finish lie
     step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
+    pool: Pool | None = None  # in which the experts' blocks take turns, where they do not all stay on the device
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A model as it lies on the disk: how to read each part. `expert_files` says which experts are one network."""
+class Loaded:
+    """The models in use: what was asked for, where they lie and are kept."""
 
-    expert_files: Mapping[Expert, Path]
-    load_expert: Callable[[Path], DiT]
-    load_vae: Callable[[], VAE]
-    load_text: Callable[[torch.device], TextEncoder]
-    trained: bool
+    model: str
+    recipes: Mapping[Expert, Recipe]
+    parts: Parts
+    placement: Placement
+    models: Models
 
 
 class ModelShelf:
-    """The models in use: one set at a time, kept from job to job."""
+    """The models in use: one set at a time, kept from job to job, where there is room for them."""
 
     def __init__(self, settings: EngineSettings, device: torch.device, dtype: torch.dtype) -> None:
         self._settings = settings
         self.device = device
         self._dtype = dtype
-        self._loaded: tuple[tuple[str, Tier, Mapping[Expert, Recipe]], Models] | None = None
-        self._found: Found | None = None
-        self.tier = Tier.RESIDENT
+        self._wanted = None if settings.memory == "auto" else Tier(settings.memory)
+        self._largest = Tier.RESIDENT
+        self.tier: Tier | None = None  # of the models in use, or of the last ones that were tried
         self._library = LoraLibrary(settings.lora_dir)
+        self._loaded: Loaded | None = None
+        self._found: Found | None = None
         self.ledgers: dict[str, str] = {}  # of every LoRA that was read: what became of its keys
 
     def load(self, plan: Plan) -> Models:
         """The models that a plan asks for, its LoRAs included; UserError when something is not there."""
-        wanted = plan.model, self.tier, {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
-        if self._loaded is None or self._loaded[0] != wanted:
-            kept = None
-            if self._loaded and self._loaded[0][:2] == wanted[:2]:
-                kept = self._loaded[1].vae, self._loaded[1].text
-            self._loaded = None  # the old experts go before the new ones come
+        recipes = {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
+        loaded = self._loaded
+        if loaded is None or not self._serves(loaded, plan, recipes):
+            kept = (loaded.models.vae, loaded.models.text) if loaded and loaded.model == plan.model else None
+            self._loaded = loaded = None
+            self._give_back()  # the old experts go before the new ones come
             self._found = None  # looked up once for a load, not once for each of its LoRAs
-            with _readable(plan.model):
-                self._loaded = wanted, self._read(self.find(plan.model), wanted[2], kept)
-        return self._loaded[1]
+            with readable(plan.model):
+                parts = self.find(plan.model)
+                placement = self._placement(parts, plan)
+                self.tier = placement.tier
+                loaded = Loaded(plan.model, recipes, parts, placement, self._read(parts, recipes, placement, kept))
+            self._loaded = loaded
+        self._make_room(loaded, plan)
+        loaded.models.text.prepare(text for window in plan.windows for text in (window.prompt, window.negative))
+        return replace(loaded.models, latents_per_call=self._latents_per_call(self._placement(loaded.parts, plan)))
 
     def shrink(self) -> Tier | None:
         """Let go of the models in use; from now on they are loaded in the next smaller tier, which comes back.
@@ -106,11 +103,10 @@ class ModelShelf:
         None, and nothing changes, where there is none. It is for whoever caught torch.OutOfMemoryError and let go of
         it: its traceback holds what did not fit.
         """
-        smaller = self.tier.smaller()
+        smaller = (self.tier or Tier.RESIDENT).smaller()
         if smaller is not None:
-            self.tier, self._loaded = smaller, None
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self._wanted, self._largest, self._loaded = None, smaller, None
+            self._give_back()
         return smaller
 
     def installed(self) -> list[str]:
@@ -118,7 +114,7 @@ class ModelShelf:
         folders = {config.parent.name: config.parent for config in sorted(self._models_dir.glob("*/config.json"))}
         if (DEMO / "config.json").is_file():
             folders.setdefault("demo", DEMO)
-        names = [name + _state(folder) for name, folder in folders.items()]
+        names = [name + state(folder) for name, folder in folders.items()]
         return [*names, *(name for name in (SVI2PRO, ENHANCED) if not self.found(name).missing)]
 
     def found(self, name: str = SVI2PRO) -> Found:
@@ -131,14 +127,14 @@ class ModelShelf:
         folders = [self._models_dir / name, *([DEMO] if name == "demo" else [])]
         for folder in folders:
             if (folder / "config.json").is_file():
-                return self._in_folder(folder)
+                return in_folder(folder, self.device, self._dtype, self._settings.embeddings)
         if name not in (SVI2PRO, ENHANCED):
             raise UserError(f"The model {name} is not installed: there is no {folders[0] / 'config.json'}.")
         found = self.found(name)
         if found.missing:
             missing = "; ".join(found.missing)
             raise UserError(f"The model {name} is not complete. Missing in {self._models_dir}: {missing}.")
-        return self._as_found(found)
+        return as_found(found, self.device, self._dtype, self._settings.embeddings)
 
     def find_lora(self, lora: Lora) -> Path:
         """The file of a LoRA: of the set by its role, of the library by its name, if it is the one that was planned."""
@@ -146,93 +142,88 @@ class ModelShelf:
             return (self._found or self.found()).path(SET_LORAS[lora.name])
         return self._library.file_of(lora)
 
-    def _read(self, parts: Parts, recipes: Mapping[Expert, Recipe], kept: tuple[VAE, TextEncoder] | None) -> Models:
-        resident = self.tier is Tier.RESIDENT
-        texts_on = self.device if resident else HOST
-        vae, text = kept or (parts.load_vae(), parts.load_text(texts_on))
-        networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
-        for expert, file in parts.expert_files.items():
-            if (file, recipes[expert]) not in networks:
-                network = parts.load_expert(file)
-                reader = lora_reader(network, self.find_lora, self.ledgers)
-                networks[file, recipes[expert]] = network, apply_recipe(network, recipes[expert], reader)
-                if self._settings.precision.startswith("fp8"):  # after the LoRAs: what is rounded is their sum
-                    network.to_fp8(attention=self._settings.precision == "fp8-attention")
-                if not resident:
-                    network.to(HOST)  # to make room for the other one
-        chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
-        experts = {expert: network for expert, (network, _) in chosen.items()}
-        return Models(
-            experts=experts if resident else InTurn(experts, self.device),
-            vae=vae,
-            text=text,
-            device=self.device,
-            trained=parts.trained,
-            finish_dir=self.finish_dir,
-            latents_per_call=self._latents_per_call,
-            step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
-        )
-
     @property
     def finish_dir(self) -> Path:
         """Where networks that finish a film are looked for."""
         return self._models_dir / FINISH_DIR
 
-    @property
-    def _latents_per_call(self) -> int:
+    def _read(
+        self,
+        parts: Parts,
+        recipes: Mapping[Expert, Recipe],
+        placement: Placement,
+        kept: tuple[VAE, TextEncoder] | None,
+    ) -> Models:
+        vae, text = kept or (parts.load_vae(), parts.load_text())
+        text.keep(placement.text_on_device)
+        pool = None if placement.tier is Tier.RESIDENT else Pool(self.device)
+        networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
+        for expert, file in parts.expert_files.items():
+            if (file, recipes[expert]) not in networks:
+                networks[file, recipes[expert]] = self._read_expert(parts, file, recipes[expert], pool)
+        chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
+        return Models(
+            experts={expert: network for expert, (network, _) in chosen.items()},
+            vae=vae,
+            text=text,
+            device=self.device,
+            trained=parts.trained,
+            latents_per_call=self._latents_per_call(placement),
+            finish_dir=self.finish_dir,
+            step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
+            pool=pool,
+        )
+
+    def _read_expert(self, parts: Parts, file: Path, recipe: Recipe, pool: Pool | None) -> tuple[DiT, StepLoras | None]:
+        """One network, with its LoRAs and in its precision; on the device, or in a pool of it."""
+        network = parts.load_expert(file, CPU if pool else self.device)
+        reader = lora_reader(network, self.find_lora, self.ledgers)
+        varying = apply_recipe(network, recipe, reader, self.device)
+        if self._settings.precision.startswith("fp8"):  # after the LoRAs: what is rounded is their sum
+            network.to_fp8(attention=self._settings.precision == "fp8-attention", device=self.device)
+        if pool:
+            pool.add(network, cast("Sequence[nn.Module]", network.blocks), fetched=TEXT_PRODUCTS)
+        return network, varying
+
+    def _serves(self, loaded: Loaded, plan: Plan, recipes: Mapping[Expert, Recipe]) -> bool:
+        """Whether these are the models of a plan, and leave it the room that its work needs."""
+        same = (loaded.model, loaded.recipes) == (plan.model, recipes)
+        return same and loaded.placement.within(self._placement(loaded.parts, plan))
+
+    def _make_room(self, loaded: Loaded, plan: Plan) -> None:
+        """Have as many blocks stay on the device as a plan leaves room for."""
+        pool = loaded.models.pool
+        if pool is None:
+            return
+        need = self._need(loaded.parts, plan)
+        beside = need.experts * need.rest + need.vae
+        if self.device.type == "cuda":  # then LoRAs beside the experts are counted, too
+            beside = torch.cuda.memory_allocated(self.device) - pool.nbytes
+        free = (self._available() or 0) - beside
+        if pool.resize(room_for_blocks(loaded.placement.tier, need, pool.sizes, free)):
+            kept, all_blocks = len(pool.resident), len(pool.sizes)
+            log.info("%s: %s, %d of %d blocks stay", loaded.model, loaded.placement.tier, kept, all_blocks)
+
+    def _placement(self, parts: Parts, plan: Plan) -> Placement:
+        return place(self._need(parts, plan), self._available(), self._wanted, self._largest)
+
+    def _need(self, parts: Parts, plan: Plan) -> Need:
+        kept = {(file, recipe_for(expert, plan.loras, plan.sampling)) for expert, file in parts.expert_files.items()}
+        precision = Precision(self._dtype.itemsize, fp8=self._settings.precision.startswith("fp8"))
+        return needs(plan, parts.sizes, parts.vae_sizes, parts.text_bytes, precision, experts=len(kept))
+
+    def _latents_per_call(self, placement: Placement) -> int:
         """More are faster, but a CPU's bfloat16 convolutions, which keep their data in its cache."""
-        if self.tier is not Tier.RESIDENT:
-            return 1
-        return 2 if (self.device.type, self._dtype) == ("cpu", torch.bfloat16) else 4
+        return 2 if (self.device.type, self._dtype) == ("cpu", torch.bfloat16) else placement.latents_per_call
 
-    def _in_folder(self, folder: Path) -> Parts:
-        """A model with a config.json."""
-        config = _config(folder)
-        sizes = DiTConfig(**config["dit"])
-        vae_config: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in config["vae"].items()
-        }
+    def _available(self) -> int | None:
+        return available_bytes(self.device, self._settings.memory_gib)
 
-        def load_expert(file: Path) -> DiT:
-            return load_network(DiT, sizes, file).to_precision(self._dtype).to(self.device)
-
-        def load_vae_here() -> VAE:
-            vae = load_network(VAE, VAEConfig(**vae_config), folder / config["vae_file"])
-            return vae.to(self.device, self._dtype).channels_last()
-
-        return Parts(
-            expert_files={Expert(name): folder / file for name, file in config["experts"].items()},
-            load_expert=load_expert,
-            load_vae=load_vae_here,
-            load_text=lambda device: TextEncoder.in_folder(
-                folder / config["text"], sizes.text_len, device, self._settings.embeddings
-            ),
-            trained=config["trained"],
-        )
-
-    def _as_found(self, found: Found) -> Parts:
-        """The 14 B model from checkpoints of any format."""
-        weights = found.path(Part.TEXT_ENCODER)
-
-        def load_text(device: torch.device) -> TextEncoder:
-            def load_umt5() -> nn.Module:
-                sizes = asdict(open_checkpoint(weights).config)
-                return build_umt5(sizes, load_text_weights(weights, device), str(weights))
-
-            return TextEncoder(
-                found.path(Part.TOKENIZER), [weights], load_umt5, UMT5_TOKENS, device, self._settings.embeddings
-            )
-
-        return Parts(
-            expert_files={
-                Expert.HIGH_NOISE: found.path(Part.HIGH_NOISE),
-                Expert.LOW_NOISE: found.path(Part.LOW_NOISE),
-            },
-            load_expert=lambda file: load_dit(file, self.device, self._dtype),
-            load_vae=lambda: load_vae(found.path(Part.VAE), self.device, self._dtype).channels_last(),
-            load_text=load_text,
-            trained=True,
-        )
+    def _give_back(self) -> None:
+        """Free the memory of networks that nobody uses: their hooks hold them in circles."""
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     @property
     def _models_dir(self) -> Path:
@@ -244,47 +235,4 @@ def expert_sizes(models_dir: Path) -> dict[str, DiTConfig]:
     folders = {"demo": DEMO} | {
         config.parent.name: config.parent for config in sorted(models_dir.glob("*/config.json"))
     }
-    own = {name: DiTConfig(**_config(folder)["dit"]) for name, folder in folders.items() if _is_whole(folder)}
-    return {SVI2PRO: DiTConfig(), **own}
-
-
-def load_network(network: type[Network], config: DiTConfig | VAEConfig, file: Path) -> Network:
-    """A network with the weights of one safetensors file, in float32: every tensor of both must match."""
-    with torch.device("meta"):
-        built = network(config)
-    loaded = {name: weight.float() for name, weight in load_file(file).items()}
-    built.load_state_dict(loaded, strict=True, assign=True)
-    return built.eval().requires_grad_(False)
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    """Whatever is wrong with a model's files is one sentence; too little memory is not their fault."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"The files of the model {name} cannot be read: {reason}.") from error
-
-
-def _is_whole(folder: Path) -> bool:
-    return _state(folder) in ("", " (untrained)")
-
-
-def _state(folder: Path) -> str:
-    """A word on a model with a config.json, for its name: nothing when it is whole and trained."""
-    try:
-        config = _config(folder)
-        files = [*config["experts"].values(), config["vae_file"], config["text"]]
-        if not all((folder / file).exists() for file in files):
-            return " (incomplete)"
-        return "" if config["trained"] else " (untrained)"
-    except (ValueError, KeyError, TypeError):
-        return " (damaged)"
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return config
+    return {SVI2PRO: DiTConfig(), **dit_sizes(folders)}

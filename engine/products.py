@@ -18,11 +18,12 @@ class Fp8Linear(nn.Module):
     Sums are float32 but on GPUs, whose fast accumulation keeps fewer bits between the parts of a sum.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, device: torch.device | None = None) -> None:
         super().__init__()
-        rows = quantised(linear.weight.detach())
-        self.weight = nn.Parameter(rows.values, requires_grad=False)  # [out, in]
-        self.scale = nn.Parameter(rows.scales, requires_grad=False)  # [out, 1] float32
+        here = linear.weight.device
+        rows = quantised(linear.weight.detach().to(device or here))
+        self.weight = nn.Parameter(rows.values.to(here), requires_grad=False)  # [out, in]
+        self.scale = nn.Parameter(rows.scales.to(here), requires_grad=False)  # [out, 1] float32
         self.bias = linear.bias
 
     def forward(self, x: Tensor | Rows) -> Tensor:
@@ -42,12 +43,15 @@ def fp8_product(x: Rows, weight: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     return out.view(*x.values.shape[:-1], -1)
 
 
-def to_fp8(module: nn.Module, kept: Collection[str]) -> None:
-    """Every Linear of `module` in fp8, but those named in `kept` and those that a LoRA runs beside."""
+def to_fp8(module: nn.Module, kept: Collection[str], device: torch.device | None = None) -> None:
+    """Every Linear of `module` in fp8, but those named in `kept` and those that a LoRA runs beside.
+
+    `device` computes; without one, each weight's own.
+    """
     for name, linear in list(module.named_modules()):
         if isinstance(linear, nn.Linear) and name not in kept and not linear._forward_hooks:
             path, _, leaf = name.rpartition(".")
-            setattr(module.get_submodule(path), leaf, Fp8Linear(linear))
+            setattr(module.get_submodule(path), leaf, Fp8Linear(linear, device))
 
 
 def reads(product: nn.Module) -> torch.dtype:

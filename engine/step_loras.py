@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from engine.dit import DiT
 from engine.lora import Branches, LoraWeights, merge
 from engine.lora_file import read_lora
@@ -44,12 +46,17 @@ def recipe_for(expert: Expert, loras: Sequence[Lora], sampling: Sampling) -> Rec
     )
 
 
-def apply_recipe(network: DiT, recipe: Recipe, read: Callable[[Lora], LoraWeights]) -> StepLoras | None:
-    """Change a network that nobody else uses. Returns what must be told every step, if anything."""
-    merge(network, [(read(file), strength) for file, strength in recipe.merged])
+def apply_recipe(
+    network: DiT, recipe: Recipe, read: Callable[[Lora], LoraWeights], device: torch.device
+) -> StepLoras | None:
+    """Change a network that nobody else uses and that computes on `device`, wherever its weights are.
+
+    Returns what must be told every step, if anything.
+    """
+    merge(network, [(read(file), strength) for file, strength in recipe.merged], device)
     if not recipe.varying:
         return None
-    branches = Branches(network, [read(file) for file, _ in recipe.varying])
+    branches = Branches(network, [read(file) for file, _ in recipe.varying], device)
     return StepLoras(branches, tuple(row for _, row in recipe.varying))
 
 

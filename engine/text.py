@@ -4,23 +4,26 @@ A folder holds config.json and *.safetensors (of transformers' UMT5EncoderModel,
 tokenizer.json. Facts: Wan2.2, wan/modules/t5.py and tokenizers.py.
 """
 
+import gc
 import hashlib
 import html
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ftfy
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from engine.streaming import Pool
 from storage.disk import whole
 from storage.schema import UserError
 
@@ -50,12 +53,14 @@ class TextEncoder:
         self,
         tokenizer: Path,
         weights: Sequence[Path],
-        load: Callable[[], nn.Module],
+        load: Callable[[torch.device], nn.Module],
         text_len: int,
         device: torch.device = CPU,
         cache: Path | None = None,
     ) -> None:
-        """weights: files that `load` reads; text_len: slots of the denoiser; cache: a folder for embeddings, or None"""
+        """weights: files that `load` reads, best to the device that it is given; text_len: slots of the denoiser;
+        cache: a folder for embeddings, or None"""
+        self._stays = True
         self._files = (tokenizer, *weights)
         self._load = load
         self.slots = text_len
@@ -78,7 +83,7 @@ class TextEncoder:
             if not (folder / name).is_file():
                 raise UserError(f"The text encoder is not installed: there is no {folder / name}.")
         weights = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-        return cls(folder / "tokenizer.json", weights, lambda: load_umt5(folder), text_len, device, cache)
+        return cls(folder / "tokenizer.json", weights, lambda _: load_umt5(folder), text_len, device, cache)
 
     def __call__(self, text: str) -> Tensor:
         """Embeddings of a text, zero after its last token: [1, text_len, text_dim] float32."""
@@ -93,6 +98,26 @@ class TextEncoder:
         padded = embeddings.new_zeros(1, self.slots, embeddings.shape[1])
         padded[0, : len(embeddings)] = embeddings
         return padded
+
+    def keep(self, stays: bool) -> None:
+        """Whether the network stays on the device. Otherwise its blocks come there one by one while it encodes, and
+        `prepare` forgets it at last."""
+        if stays is not self._stays:
+            self._forget()
+        self._stays = stays
+
+    def prepare(self, texts: Iterable[str]) -> None:
+        """Encode the texts of a film before it begins, into the cache if there is one."""
+        for text in texts:
+            path = self._cache_file(clean(text))
+            if path is not None and not path.is_file():
+                self(text)
+        if not self._stays:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self.__dict__.pop("_network", None) is not None:
+            gc.collect()  # hooks hold it in a circle
 
     def count_tokens(self, text: str) -> int:
         """Tokens that the whole text needs, the end included; those beyond text_len are not seen by the denoiser."""
@@ -118,13 +143,22 @@ class TextEncoder:
     def _encode(self, text: str) -> Tensor:
         """Embeddings of the real tokens alone: what a masked run over all slots gives them too. [tokens, text_dim]"""
         ids = [*self._tokenize(text)[: self.slots - 1], self._end]
-        tokens = torch.tensor([ids], device=self._device)
-        hidden: Tensor = self._network(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state
+        table = self._network.get_parameter(EMBEDDING[0])
+        words = F.embedding(torch.tensor([ids], device=table.device), table).to(self._device)
+        mask = torch.ones(words.shape[:2], dtype=torch.int64, device=self._device)
+        hidden: Tensor = self._network(inputs_embeds=words, attention_mask=mask).last_hidden_state
         return hidden[0].float()
 
     @cached_property
     def _network(self) -> nn.Module:
-        return self._load().to(self._device)
+        with torch.inference_mode(mode=False):
+            network = self._load(self._device if self._stays else CPU)
+        if self._stays:
+            return network.to(self._device)
+        pool = Pool(self._device, pinned=False)
+        pool.add(network, cast("Sequence[nn.Module]", network.get_submodule("encoder.block")), left=EMBEDDING[:1])
+        pool.resize(0)
+        return network
 
     def _cache_file(self, text: str) -> Path | None:
         if self._cache is None:

@@ -17,7 +17,8 @@ from engine.demo.reading import FIRST_SLOT, LEVELS, NAMES, Tokens, controls
 from engine.demo.student import narrowed
 from engine.demo.train_vae import estranged
 from engine.demo.training import no_tokens
-from engine.models import DEMO, load_network
+from engine.models import DEMO
+from engine.parts import load_network
 from engine.pixels import picture_to_pixels
 from engine.vae import VAE, VAEConfig
 from storage.pictures import load_picture

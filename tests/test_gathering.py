@@ -6,15 +6,14 @@ import pytest
 import torch
 from faults import Fault, FaultyShelf
 from filming import draw, film_plan, window
-from torch import nn
 
-from engine.memory import HOST, InTurn, Tier
+from engine.memory import Tier
 from engine.models import ModelShelf
 from engine.worker import Worker
 from storage.database import Database
 from storage.footage import read_comment
 from storage.jobs import MAX_ATTEMPTS
-from storage.schema import Errand, Expert, Job, JobState, Plan, StartImage, Take
+from storage.schema import Errand, Job, JobState, Plan, StartImage, Take
 from storage.takes import Takes
 
 CALLS_A_WINDOW = 4  # of the networks: three steps, the first of them guided
@@ -159,12 +158,3 @@ def test_what_fits_no_tier_fails_at_once_with_a_sentence(tmp_path: Path, shelf: 
     job, take = filmed(worker, plan_in(worker))
     assert (job.state, job.attempts, take) == (JobState.FAILED, 1, None)
     assert job.error == "A film of 64x48 does not fit this GPU's memory. Ask for a smaller one."
-
-
-def test_of_experts_in_turn_the_device_holds_the_one_that_was_asked_for_last() -> None:
-    device = torch.device("meta")
-    high, low = nn.Linear(2, 2), nn.Linear(2, 2)
-    experts = InTurn({Expert.HIGH_NOISE: high, Expert.LOW_NOISE: low}, device)  # type: ignore[dict-item]
-    assert (experts[Expert.LOW_NOISE], low.weight.device, high.weight.device) == (low, device, HOST)
-    assert [*experts] == [Expert.HIGH_NOISE, Expert.LOW_NOISE]
-    assert [tier.smaller() for tier in Tier] == [Tier.EXPERT, None]

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from engine.checkpoints.header import Header, Kind, recognise
 from engine.checkpoints.names import native_names
 from engine.checkpoints.quantised import Layers, as_float, dequantise, is_quantised, sort_tensors
 from engine.checkpoints.sizes import Config, Shape, config_from, shapes_of
+from engine.checkpoints.transfer import brought
 from engine.text import EMBEDDING
 from storage.schema import UserError
 
@@ -41,8 +43,8 @@ class Checkpoint:
 
         An unquantised tensor on the CPU is a view of the file's memory map: it costs no memory of its own.
         """
-        for native, name in self._names.items():
-            tensor = self._tensors.read(name).to(device)
+        reads = [partial(self._tensors.read, name) for name in self._names.values()]
+        for (native, name), tensor in zip(self._names.items(), brought(reads, device), strict=True):
             scale = self._layers.scales.get(name)
             yield native, as_float(tensor) if scale is None else dequantise(tensor, self._tensors.read(scale))
 

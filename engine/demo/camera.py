@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.condition import WINDOW_LATENT_FRAMES, condition, eve_of, in_film, network_input, tail_of, window_noise
 from engine.demo.config import STEPS, noise_levels
 from engine.dit import DiT, DiTConfig
-from engine.models import load_network
+from engine.parts import load_network
 from engine.relay import relay_bias, segments
 from engine.text import TextEncoder
 from engine.vae import VAE, VAEConfig

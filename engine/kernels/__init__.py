@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -32,6 +33,14 @@ def fused(*tensors: Tensor) -> bool:
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         return False
     return all(tensor.is_cuda for tensor in tensors) or _interpreted()
+
+
+def keep_compiled(folder: Path) -> None:
+    """Have compiled kernels kept in `folder`, so that no later process compiles them again."""
+    if _installed():
+        import triton
+
+        triton.knobs.cache.dir = str(folder)
 
 
 @lru_cache(maxsize=8)

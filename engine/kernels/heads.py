@@ -47,13 +47,17 @@ def normed_heads(x: Tensor, weight: Tensor, eps: float, rope: Tensor, *, centred
     return Heads(values, scales.expand(batch, heads), centre)
 
 
-def quantised_heads(x: Tensor) -> Heads:
+def quantised_heads(x: Tensor, *, centred: bool = True) -> Heads:
     """x less about its mean, each head scaled so that its largest number is the type's. x: [B, L, heads, d]
+
+    `centred` is for values and keys; queries must stay as they are.
 
     NOTE: for values this is no refinement. What all tokens share is rounded alike in all of them, so no sum over tokens
     evens it out, and long sums of fp8 products lose low bits: without it a network's cosine was 0.98, not 0.999.
     """
-    centre = x[:, ::SAMPLED].mean(1, dtype=torch.float32)
+    centre = (
+        x[:, ::SAMPLED].mean(1, dtype=torch.float32) if centred else x.new_zeros(x[:, 0].shape, dtype=torch.float32)
+    )
     if fused(x):
         from engine.kernels import heads_triton
 
