@@ -298,8 +298,8 @@ def toy_loras(toy_models_dir: Path, shelf: ModelShelf, tmp_path: Path) -> LoraLi
     folder = tmp_path / "library"
     folder.mkdir()
     save_file(pair, folder / "fitting.safetensors")
-    save_file({name: tensor[..., :-1].clone() if tensor.ndim else tensor for name, tensor in pair.items()},
-              folder / "narrow.safetensors")  # fmt: skip
+    narrow = {name: tensor[:, :-1].clone() if "lora_A" in name else tensor for name, tensor in pair.items()}
+    save_file(narrow, folder / "narrow.safetensors")
     image = {f"blocks.0.cross_attn.k_img.lora_{side}.weight": torch.zeros(1, 1) for side in "AB"}
     save_file(pair | image, folder / "wan21.safetensors")
     (folder / "text.safetensors").write_text("no tensors")
