@@ -9,13 +9,14 @@ from torch import Tensor
 
 from engine.condition import EVE_LATENT_FRAMES, WINDOW_LATENT_FRAMES
 from engine.demo.captions import TEXT_TOKENS, Beat, Wording
+from engine.demo.clips import Projector
 from engine.demo.film import Director, Film, stack
 from engine.demo.inflate import inflate
 from engine.demo.measures import flow, happened, onset
 from engine.demo.pool import FORGIVING, Pool, loops
 from engine.demo.reading import FIRST_SLOT, LEVELS, NAMES, Tokens, controls
 from engine.demo.student import narrowed
-from engine.demo.train_vae import estranged
+from engine.demo.train_vae import FARTHEST, NEAREST, estranged, moved, moves
 from engine.demo.training import no_tokens
 from engine.models import DEMO
 from engine.parts import load_network
@@ -214,3 +215,22 @@ def test_flow_is_how_far_a_clip_moves_in_a_second(right: int, down: int):
     picture = (picture_to_pixels(photo, Size(width=320, height=192))[0, :, 0] + 1) / 2
     frames = [picture[:, down * f : down * f + 144, right * f : right * f + 256] * (1 - f / 50) for f in range(17)]
     assert flow(torch.stack(frames, dim=1).clamp(0, 1)) == pytest.approx(16 * (right**2 + down**2) ** 0.5, abs=0.8)
+
+
+def test_things_are_stuck_on_photographs_to_train_on() -> None:
+    photo = torch.full((3, 90, 160), 255, dtype=torch.uint8)
+    stamp = torch.zeros(4, 41, 37, dtype=torch.uint8)
+    stamp[3] = 255
+    sprites = torch.zeros(8, 96, 96, 4, dtype=torch.uint8)
+    for stamps, black in (([stamp], True), ([], False)):
+        _, anchors = Projector([photo], sprites, torch.device("cpu"), stamps).draw(drawn(12), torch.zeros(12, 1).long())
+        assert bool((anchors < -0.9).any()) is black
+
+
+def test_a_still_camera_moves_no_latents() -> None:
+    latents = torch.randn(2, 16, 1, 6, 8, generator=torch.Generator().manual_seed(2))
+    still = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]).expand(2, 2, 3)
+    torch.testing.assert_close(moved(latents, still), latents)
+    theta = moves(64, torch.device("cpu"))
+    assert ((theta[:, 0, 0] >= NEAREST) & (theta[:, 0, 0] <= FARTHEST)).all()
+    assert torch.equal(theta[:, 0, 0], theta[:, 1, 1])
