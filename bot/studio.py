@@ -261,19 +261,10 @@ class Studio:
 
     def request(self, wish: Wish) -> tuple[Request, tuple[str, ...]]:
         """A wish whose numbers are checked and whose files are in the media store. Files come last: they are kept."""
-        limits = self.settings
-        if len(wish.text) > limits.max_story:
-            raise UserError(f"The story has {len(wish.text)} characters: {limits.max_story} at most, please.")
-        if wish.seconds is not None and not 0 < wish.seconds <= limits.max_seconds:
-            raise UserError(
-                f"A film of {wish.seconds:g} seconds cannot be made: more than 0 and at most {limits.max_seconds:g}."
-            )
-        pictures = (*wish.images, *wish.anchors)
-        if len(pictures) > limits.max_pictures:
-            raise UserError(f"{len(pictures)} pictures are too many: {limits.max_pictures} at most, please.")
+        self._require_limits(wish)
         tuning = read_tuning(wish.settings)
         checked_guide(wish)
-        photos = [self._intake.look(path) for path in pictures]
+        photos = [self._intake.look(path) for path in (*wish.images, *wish.anchors)]
         restricted = self._judged_as_said(wish, photos)
         require_place(wish, restricted)
         size, notes = checked_size(wish.size)
@@ -301,6 +292,19 @@ class Studio:
             loras=loras,
         )
         return request, (*notes, *(note for photo in photos for note in photo.notes))
+
+    def _require_limits(self, wish: Wish) -> None:
+        """UserError when a wish is larger than the owner allows."""
+        limits = self.settings
+        if len(wish.text) > limits.max_story:
+            raise UserError(f"The story has {len(wish.text)} characters: {limits.max_story} at most, please.")
+        if wish.seconds is not None and not 0 < wish.seconds <= limits.max_seconds:
+            raise UserError(
+                f"A film of {wish.seconds:g} seconds cannot be made: more than 0 and at most {limits.max_seconds:g}."
+            )
+        pictures = len(wish.images) + len(wish.anchors)
+        if pictures > limits.max_pictures:
+            raise UserError(f"{pictures} pictures are too many: {limits.max_pictures} at most, please.")
 
     def _judged_as_said(self, wish: Wish, photos: Sequence[Photo]) -> bool:
         """Whether what a person said and showed belongs into age-restricted channels. The judge gets the pictures as

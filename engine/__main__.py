@@ -21,7 +21,7 @@ from engine.models import ModelShelf, expert_sizes
 from engine.settings import EngineSettings
 from engine.worker import Worker
 from storage.database import Database
-from storage.disk import DiskFull
+from storage.disk import GIB, DiskFull
 from storage.logs import log_to
 from storage.loras import LoraLibrary
 from storage.schema import UserError
@@ -87,7 +87,7 @@ def facts(settings: EngineSettings) -> dict[str, str | list[str]]:
         torch.set_num_threads(settings.threads)
     dtype = choose_dtype(settings, device)
     shelf = ModelShelf(settings, device, dtype)
-    memory = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB" if device.type == "cuda" else ""
+    memory = f"{torch.cuda.get_device_properties(device).total_memory / GIB:.0f} GiB" if device.type == "cuda" else ""
     return {
         "torch": torch.__version__,
         "device": " ".join([str(device), torch.cuda.get_device_name(device), memory]) if memory else str(device),

@@ -25,9 +25,9 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoFile
 
 from engine.checkpoints import Part, find_models
+from storage.disk import GIB
 from storage.schema import UserError
 
-GIB = 2**30
 SPARE_BYTES = GIB // 2  # left free on the disk
 PARTIAL = ".partial"  # hidden, so that find_models does not look into it
 

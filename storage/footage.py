@@ -152,11 +152,6 @@ def read_part(path: Path, begin: int, frames: int, size: Sides) -> Frames:
     return np.stack([_upright(frame, size) for frame in islice(_film_frames(path, clock, begin), count)])
 
 
-def poster(video: Path, out: Path) -> None:
-    """Save the first frame as a picture, of the kind that `out`'s suffix says."""
-    Image.fromarray(next(read_frames(video))).save(out)
-
-
 def first_frame(video: Path, longest_side: int = 1280) -> bytes:
     """The first frame as a JPEG, no larger than `longest_side` pixels."""
     return _jpeg(next(read_frames(video)), longest_side)

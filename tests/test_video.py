@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.segments import fitted, join, write_segment
-from storage.footage import kept_frames, poster, probe, read_comment, read_frames, read_tail
+from storage.footage import kept_frames, probe, read_comment, read_frames, read_tail
 from storage.schema import Size, UserError
 
 SIZE = Size(width=64, height=48)
@@ -433,14 +433,6 @@ def test_a_video_that_shows_nothing_is_refused(tmp_path, reader):
             output.mux(empty)
     with pytest.raises(UserError, match="cannot be decoded"):
         reader(tmp_path / "hollow.avi")
-
-
-def test_a_poster_is_the_first_frame(long_film, tmp_path):
-    poster(long_film, tmp_path / "poster.png")
-    assert (tmp_path / "poster.png").read_bytes().startswith(b"\x89PNG")
-    with av.open(tmp_path / "poster.png") as container:
-        frame = next(container.decode(video=0)).to_ndarray(format="rgb24")
-    np.testing.assert_array_equal(frame, next(read_frames(long_film)))
 
 
 # ---- what is no video -----------------------------------------------------------------------------------------------
