@@ -96,11 +96,13 @@ def jobs(options: argparse.Namespace) -> Iterator[tuple[object, ...]]:
 
 
 def takes(options: argparse.Namespace) -> Iterator[tuple[object, ...]]:
-    chance, film = random.Random(1), FILM.model_dump_json()
+    chance = random.Random(1)
+    film = FILM.model_dump_json()
     for number in done(options):
         channel = f"discord:{chance.randrange(options.channels)}"
         chance.randrange(options.people)
-        yield number, number, channel, film, BEGAN_MS + number * EVERY_MS + 65000
+        own = film.replace(FILM.video, f"{number:064x}")  # no two films are one file
+        yield number, number, channel, own, BEGAN_MS + number * EVERY_MS + 65000
 
 
 def events(options: argparse.Namespace) -> Iterator[tuple[object, ...]]:

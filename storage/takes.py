@@ -161,7 +161,7 @@ def insert_take(db: sqlite_utils.Database, job: Job, film: Film, created_ms: int
     }
     take = db.execute(sql, values).lastrowid
     assert take is not None
-    sql = "UPDATE takes SET evicted_ms = NULL WHERE video = :video"  # it is there again
+    sql = "UPDATE takes SET evicted_ms = NULL WHERE video = :video AND evicted_ms IS NOT NULL"  # it is there again
     db.execute(sql, {"video": film.video})
     row = {"id": take, "job": job.id, "created_ms": created_ms, "pinned": 0, "evicted_ms": None}
     return _made(row, job.plan, film, errand)
