@@ -1,6 +1,7 @@
 """What the source must not do, whoever writes it: load code as data, ping people, listen to the world."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +63,10 @@ def test_nothing_listens_to_the_world():
         if isinstance(value, ast.Constant) and value.value in everywhere
     ]
     assert hosts == []
+
+
+def test_no_script_hides_a_module_of_python() -> None:
+    """Python looks beside a script first: benchmarks/queue.py would be what torch imports as queue."""
+    scripts = [path for folder in ("benchmarks", "tests") for path in (ROOT / folder).glob("*.py")]
+    assert len(scripts) > 50
+    assert not {path.stem for path in scripts} & sys.stdlib_module_names

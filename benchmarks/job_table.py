@@ -1,6 +1,6 @@
 """How fast the job table is when it is full: enqueue, claim and the look-ups that people wait for.
 
-python benchmarks/queue.py [--jobs 1000000] [--waiting 10000] [--people 2000] [--channels 500] [--file FILE]
+python benchmarks/job_table.py [--jobs 1000000] [--waiting 10000] [--people 2000] [--channels 500] [--file FILE]
 
 Makes a table of so many finished jobs with their takes and events, and of jobs that wait; then times each operation on
 its own. With --file the table is kept, and used again. Prints a table of medians, and as its last line one JSON object.
