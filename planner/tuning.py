@@ -32,7 +32,7 @@ from storage.schema import (
     Window,
 )
 
-BLOCKS = {"svi2pro": 40, "demo": 8}  # of the network, by model
+BLOCKS = {"svi2pro": 40, "svi2pro-enhanced": 40, "demo": 8}  # of the network, by model
 Part = TypeVar("Part", bound=Value)
 
 

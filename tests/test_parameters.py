@@ -423,3 +423,8 @@ def test_anchors_of_a_continuation_begin_with_its_first_window() -> None:
     assert [window.anchor for window in plan.windows] == [picture(1).media, picture(2).media, None, None][
         : len(plan.windows)
     ]
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_every_model_knows_its_blocks(preset: Preset) -> None:
+    assert "there is no block 40 to skip" in refused("skip_layers=40 guidance=4 guidance2=4", preset)
