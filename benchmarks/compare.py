@@ -13,18 +13,15 @@ import argparse
 import json
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from rig import ROOT, commit, device_name, randomised, wait
+from rig import commit, device_name, randomised, wait
 from torch import Tensor
 from torch.nn import functional as F
-
-sys.path.insert(0, str(ROOT))
 
 from engine.attention import Kernel, fa3_installed, using
 from engine.dit import DiT, DiTConfig

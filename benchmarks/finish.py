@@ -20,7 +20,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from rig import ROOT, commit, device_name
+from rig import ROOT, commit, device_name, size_of
 
 from engine.colours import mean_lab
 from engine.device import choose_dtype
@@ -166,11 +166,6 @@ PARTS = {"colours": films, "costs": finishes}
 
 def photos() -> list[Path]:
     return sorted((ROOT / "examples").glob("*.jpg"))
-
-
-def size_of(text: str) -> Size:
-    width, _, height = text.partition("x")
-    return Size(width=int(width), height=int(height))
 
 
 def main() -> None:

@@ -11,17 +11,14 @@ line is one JSON object.
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
 import torch
-from rig import ROOT, commit, device_name, randomised, wait
+from rig import commit, device_name, randomised, wait
 from safetensors.torch import save_file
-
-sys.path.insert(0, str(ROOT))
 
 from engine.checkpoints.files import SafetensorsFiles
 from engine.checkpoints.transfer import brought

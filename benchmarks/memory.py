@@ -23,8 +23,6 @@ import torch
 from rig import ROOT, commit, device_name, randomised, wait
 from torch import Tensor, nn
 
-sys.path.insert(0, str(ROOT))
-
 from engine.condition import tail_of
 from engine.decode import decode_with_what_fits
 from engine.demo import untrained

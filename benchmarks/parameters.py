@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import torch
-from rig import ROOT, commit, device_name
+from rig import ROOT, commit, device_name, size_of
 from torch import Tensor
 
 from engine.demo.measures import flow, lab
@@ -208,11 +208,6 @@ def report(tables: dict[str, str], options: argparse.Namespace) -> str:
         f"torch {torch.__version__}. Commit {commit()}.\n\n    python benchmarks/parameters.py {command}\n"
     )
     return "\n".join([head, *(f"## {PARTS[name].__doc__}\n\n{text}\n" for name, text in tables.items())])
-
-
-def size_of(text: str) -> Size:
-    width, _, height = text.partition("x")
-    return Size(width=int(width), height=int(height))
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ The last line is one JSON object. Weights are random and never zero, so that not
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,9 +22,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from rig import ROOT, commit, device_name, randomised, wait
-
-sys.path.insert(0, str(ROOT))
+from rig import commit, device_name, randomised, wait
 
 from engine import pipeline
 from engine.condition import condition, network_input

@@ -2,6 +2,7 @@
 
 import math
 import subprocess
+import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +10,10 @@ import torch
 from torch import nn
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # a checkout that is not installed will do
+
+from storage.schema import Size  # noqa: E402
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -37,3 +42,9 @@ def wait() -> None:
     """Until the GPU has done what it was given."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def size_of(text: str) -> Size:
+    """A size as it is typed: 256x144."""
+    width, _, height = text.partition("x")
+    return Size(width=int(width), height=int(height))

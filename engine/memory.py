@@ -18,6 +18,7 @@ import torch
 
 from engine.dit import PATCH, DiTConfig
 from engine.vae import VAEConfig
+from storage.disk import GIB
 from storage.schema import Plan
 from storage.timeline import WINDOW_FRAMES, latent_frames
 
@@ -152,7 +153,7 @@ def needs(
 
 def available_bytes(device: torch.device, limit_gib: float) -> int | None:
     """Bytes on the device that this process may use, those that it uses now included; None if nothing limits them."""
-    limit = int(limit_gib * 2**30) if limit_gib else None
+    limit = int(limit_gib * GIB) if limit_gib else None
     if device.type != "cuda":
         return limit
     free, total = torch.cuda.mem_get_info(device)

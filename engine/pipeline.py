@@ -160,7 +160,7 @@ def decoded_frames(
 
     frames = decode_with_what_fits(models.vae, models.latents_per_call, decoded)
     known = 0 if handover.tail is None else whole.shape[2] - latents.shape[2] + 2  # up to the tail
-    repeated = models.vae.config.frames(known) if known else 0
+    repeated = models.vae.config.frames(known)
     return frames[:repeated], frames[repeated:]
 
 

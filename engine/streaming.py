@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.products import Fp8Linear
+from storage.disk import GIB
 from storage.schema import UserError
 
 RING = 3  # slots: for the block that computes and for two that come
@@ -283,7 +284,7 @@ def host_memory(size: int, device: torch.device) -> Tensor:
     if int(register(memory.data_ptr(), size, 0)):
         raise UserError(
             "This machine has too little memory to keep the model outside of the GPU: "
-            f"{size / 2**30:.1f} GiB more could not be pinned."
+            f"{size / GIB:.1f} GiB more could not be pinned."
         )
     return memory
 

@@ -35,6 +35,8 @@ log = logging.getLogger("longtake.worker")
 SWEEP_SECONDS = 3600.0  # no file takes longer to be written
 BUSY = (sqlite3.OperationalError, DiskFull)  # a database that another process holds for too long, or without room
 
+UNSETTLED = (Stopped, Fenced, DiskFull)  # what ends an attempt and is no failure of its job
+
 Noted = TypeVar("Noted")
 
 
@@ -90,7 +92,7 @@ class Worker:
                 self.stopping.wait(self.settings.lease_seconds / 3)  # also where the disk's figures say nothing
 
     def _film(self, shoot: Shoot) -> None:
-        """One attempt. DiskFull, Stopped and Fenced are for whoever called."""
+        """One attempt. What is UNSETTLED is for whoever called."""
         job = shoot.job
         try:
             if job.tries > self.settings.attempts:  # its worker died in the last one, and what it had filmed is left
@@ -100,7 +102,7 @@ class Worker:
             log.info("take %d, %.1f s", take.id, film.render_seconds)
             shutil.rmtree(shoot.folder, ignore_errors=True)
             self._noted(self._eviction.evict)
-        except (Stopped, Fenced, DiskFull):
+        except UNSETTLED:
             raise
         except UserError as error:
             self._failed(shoot, str(error), retry=False)
@@ -118,10 +120,10 @@ class Worker:
         """What a job that failed had finished; it may have to wait for room, or for a worker that may go on."""
         try:
             return shoot.gathered()
-        except (Stopped, Fenced, DiskFull):
+        except UNSETTLED:
             raise
         except Exception:  # the outermost place: what made the job fail may have spoilt its files, too
-            log.exception("job %d: its windows cannot be joined", shoot.job.id)
+            log.exception("its windows cannot be joined")
             return None
 
     def _claimed(self) -> Job | None:

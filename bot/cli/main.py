@@ -3,12 +3,14 @@
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 MOST_REPEATS = 25
 EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+Command = Callable[[str, str], argparse.ArgumentParser]  # name and text; it can print JSON
+Plain = Callable[..., argparse.ArgumentParser]
 LARGEST = 2**63 - 1  # of what the database counts with
 
 
@@ -42,6 +44,16 @@ def parser() -> argparse.ArgumentParser:
         added.add_argument("--json", action="store_true", help="print one JSON object, for scripts")
         return added
 
+    _films(command)
+    _lists(command)
+    _engine(command, commands.add_parser)
+    _bot(command, commands.add_parser)
+    _upkeep(command)
+    return top
+
+
+def _films(command: Command) -> None:
+    """From a story to a film."""
     make = command("make", "film a story that starts from a picture")
     _story(make)
     _pictures(make)
@@ -100,6 +112,9 @@ def parser() -> argparse.ArgumentParser:
     _settings(talk)
     _output(talk)
 
+
+def _lists(command: Command) -> None:
+    """What there is, and what becomes of it."""
     _channel(command("queue", "list what waits and what is being filmed"), default=None)
     history = command("history", "list the takes of a channel, each under the one that it continues")
     _channel(history)
@@ -110,7 +125,11 @@ def parser() -> argparse.ArgumentParser:
         "what", type=_take_or_file, metavar="TAKE|FILE", help="a take's number, or a video that Longtake made"
     )
     command("parameters", "list everything that --set knows: name, values, default, what it does")
-    worker = commands.add_parser("worker", help="render jobs until it is stopped")
+
+
+def _engine(command: Command, plain: Plain) -> None:
+    """Workers and models."""
+    worker = plain("worker", help="render jobs until it is stopped")
     worker.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
     models = command("models", "list the files of the 14 B model that are here and that are missing, or get them")
     models.add_argument("action", nargs="?", choices=["get"], metavar="get", help="download what is missing")
@@ -127,19 +146,27 @@ def parser() -> argparse.ArgumentParser:
         help="film, conversation, revision, settings or safety (may be repeated; default: all)",
     )  # fmt: skip
     bench.add_argument("--verbose", action="store_true", help="say what was wrong, case by case")
-    commands.add_parser("bot", help="be the bot in Discord until it is stopped")
+
+
+def _bot(command: Command, plain: Plain) -> None:
+    """Discord."""
+    plain("bot", help="be the bot in Discord until it is stopped")
     invite = command("invite", "print the link that lets the bot into a Discord server, with just what it needs")
     invite.add_argument("--application", type=_number, metavar="ID", help="the application (default: the token's)")
-    pin = command("pin", "keep the video of a take, whatever LONGTAKE_MEDIA_GB says")
-    pin.add_argument("take", type=_number, metavar="TAKE")
-    unpin = command("unpin", "let the video of a take go when room is needed")
-    unpin.add_argument("take", type=_number, metavar="TAKE")
+
+
+def _upkeep(command: Command) -> None:
+    """What keeps a studio in order."""
+    for pinned in (
+        command("pin", "keep the video of a take, whatever LONGTAKE_MEDIA_GB says"),
+        command("unpin", "let the video of a take go when room is needed"),
+    ):
+        pinned.add_argument("take", type=_number, metavar="TAKE")
     backup = command("backup", "bring a backup of everything that is kept up to now, while all goes on")
     backup.add_argument("folder", type=Path, metavar="DIR", help="a folder of its own")
     check = command("check", "read every picture and video that is kept, and say which are damaged, missing or strays")
     check.add_argument("--repair", action="store_true", help="set damaged files aside and remove strays")
     command("doctor", "say what is installed, what will run where, and what is wrong")
-    return top
 
 
 def _story(command: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from engine.finish.networks import network_file
+from engine.finish.networks import network_file, to_frame, to_rgb
 from storage.footage import Frames
 from storage.schema import Size, UserError
 
@@ -33,9 +33,7 @@ def resized(frame: Frames, size: Size) -> Frames:
 @torch.inference_mode()
 def enlarged(frame: Frames, network: Callable[[Tensor], Tensor], device: torch.device) -> Frames:
     """A frame [H, W, 3] through a network that reads and writes [1, 3, H, W] in [0, 1]."""
-    rgb = torch.tensor(frame, device=device).permute(2, 0, 1)[None].float() / 255
-    levels = network(rgb)[0].clamp(0, 1) * 255
-    return np.asarray(levels.round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu())
+    return to_frame(network(to_rgb(frame, device)))
 
 
 def load_upscaler(file: Path, device: torch.device) -> Callable[[Tensor], Tensor]:

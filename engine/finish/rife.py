@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.finish.networks import tensors_of
+from engine.finish.networks import tensors_of, to_frame, to_rgb
 from storage.footage import Frames
 from storage.schema import UserError
 
@@ -119,12 +118,9 @@ def moments(network: Rife, first: Frames, second: Frames, times: int) -> Iterato
     height, width, _ = first.shape
     padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
     device = next(network.parameters()).device
-    pictures = [
-        F.pad(torch.tensor(f, device=device).permute(2, 0, 1)[None].float() / 255, padding) for f in (first, second)
-    ]
+    pictures = [F.pad(to_rgb(frame, device), padding) for frame in (first, second)]
     for number in range(1, times):
-        levels = network(*pictures, number / times)[0, :, :height, :width].clamp(0, 1) * 255
-        yield np.asarray(levels.round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu())
+        yield to_frame(network(*pictures, number / times)[..., :height, :width])
 
 
 def load_rife(file: Path) -> Rife:
