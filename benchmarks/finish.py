@@ -1,10 +1,11 @@
 """What colour correction and a finish do to films of the demonstration model, and what they cost.
 
-python benchmarks/finish.py [--parts colours costs] [--windows 5] [--pictures 1] [--strengths 0 1] [--write]
+python benchmarks/finish.py [--parts colours costs previews] [--windows 5] [--pictures 1] [--strengths 0 1] [--write]
 
 Colours: films of several windows, without and with correction. A jump is the distance of the mean Lab colours of the
 two frames at a join; beside it is that of neighbours within a window. Costs: a film's first window of 81 frames through
-each finish, in seconds and as a share of those of its decoding. Prints its tables; `--write` puts them into
+each finish, in seconds and as a share of those of its decoding. Previews: what a window gives to the pictures that show
+it while it is denoised, and what one would cost if the VAE drew it. Prints its tables; `--write` puts them into
 benchmarks/results, too.
 """
 
@@ -23,10 +24,14 @@ import torch
 from rig import ROOT, commit, device_name, size_of
 
 from engine.colours import mean_lab
+from engine.denoise import denoise
 from engine.device import choose_dtype
 from engine.finish.finisher import Finisher
+from engine.folder import WorkFolder
 from engine.models import Models, ModelShelf
-from engine.pipeline import Rendering, render
+from engine.pipeline import Rendering, opening, render
+from engine.preview import Previewer, decoded_preview, fitted_preview, preview_strip
+from engine.preview_writer import PreviewWriter
 from engine.settings import EngineSettings
 from planner.compiler import window_seed
 from planner.presets import PRESETS
@@ -161,7 +166,38 @@ def finishes(options: argparse.Namespace, models: Models, folder: Path) -> dict[
     return {f"What a finish costs, a window of {len(frames)} frames": table_of(costs(frames, plan, models))}
 
 
-PARTS = {"colours": films, "costs": finishes}
+def previews(options: argparse.Namespace, models: Models, folder: Path) -> dict[str, str]:
+    """The table of what previews cost a window, and of what one strip costs, drawn in either way."""
+    plan, out = plan_of(1, options.size, 0), folder / "previews"
+    (out / "media").mkdir(parents=True)
+    shutil.copy(photos()[0], out / "media" / PHOTO)
+    work = WorkFolder(out, plan)
+    writer = PreviewWriter(work, plan, models.previewer)
+    with torch.inference_mode():
+        handover = opening(plan, work, models)
+        started = time.perf_counter()
+        writer.begin(1, handover)
+        latents = denoise(plan.windows[0], handover, plan.sampling, models, writer.see)
+        pixels = models.vae.decode_all(latents, models.latents_per_call)
+        window = time.perf_counter() - started
+        drawn = {
+            "a window's previews": writer.spent,
+            "a strip by the fitted map": strip_seconds(latents, fitted_preview(latents[:, :, :1], pixels[:, :, :1])),
+            "a strip by the VAE": strip_seconds(latents, decoded_preview(lambda x: models.vae.decode(x, 1))),
+        }
+    rows: list[Row] = [
+        {"": name, "seconds": round(taken, 3), "share of the window": f"{taken / window:.2%}"}
+        for name, taken in drawn.items()
+    ]
+    return {f"What previews cost, a window of {window:.1f} s": table_of(rows)}
+
+
+def strip_seconds(latents: torch.Tensor, previewer: Previewer) -> float:
+    """What a strip costs, the median of five."""
+    return median(seconds(lambda: preview_strip(latents, previewer, continues=False)) for _ in range(5))
+
+
+PARTS = {"colours": films, "costs": finishes, "previews": previews}
 
 
 def photos() -> list[Path]:

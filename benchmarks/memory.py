@@ -234,7 +234,7 @@ def race(
         wait()
         began = time.perf_counter()
 
-        def on_step(_: int, steps: list[float] = steps) -> None:
+        def on_step(_: int, __: torch.Tensor, steps: list[float] = steps) -> None:
             wait()
             steps.append(time.perf_counter())
 

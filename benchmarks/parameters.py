@@ -91,7 +91,7 @@ class Studio:
         """The first window of a film. The same arguments give the same shot."""
         window, self.evaluations = Window(prompt=prompt, negative="", seed=1), 0
         started = time.perf_counter()
-        latents = denoise(window, Handover(anchor, None), sampling, self.models, lambda _: None, guide=guide)
+        latents = denoise(window, Handover(anchor, None), sampling, self.models, lambda *_: None, guide=guide)
         seconds = time.perf_counter() - started
         pixels = self.models.vae.decode_all(latents, self.models.latents_per_call)
         return Shot((pixels[0].float() + 1) / 2, latents, seconds, self.evaluations)

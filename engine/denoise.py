@@ -18,8 +18,10 @@ from engine.magcache import Branch, MagCache, Turn
 from engine.models import Models
 from engine.refiner import refined
 from engine.relay import relay_bias, segments
-from engine.samplers import Step, sample
+from engine.samplers import Step, Walk, sample
 from storage.schema import Expert, GuidanceRule, Phase, Sampling, Timing, Window
+
+OnStep = Callable[[int, Tensor], None]  # steps done, those that are left out included; the video so far, as latents
 
 
 def denoise(
@@ -27,7 +29,7 @@ def denoise(
     handover: Handover,
     sampling: Sampling,
     models: Models,
-    on_step: Callable[[int], None],
+    on_step: OnStep,
     timing: Timing = Timing.TEXT,
     guide: WindowGuide | None = None,
 ) -> Tensor:
@@ -45,9 +47,9 @@ def denoise(
             step = refined(step, sampling.refiner, noises, resting_steps=sampling.zero_steps - first)
         return guide.lead(step, noise, sampling.steps) if guide else step
 
-    def stepped(taken: int) -> None:
-        predicted.go_on(first + taken)
-        on_step(first + taken)
+    def stepped(walk: Walk) -> None:
+        predicted.go_on(first + walk.step)
+        on_step(first + walk.step, walk.videos[0])
 
     return sample(sampling.solver, predicted.velocity, noise, sampling.sigmas[first:], stepped, around)
 

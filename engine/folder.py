@@ -2,6 +2,7 @@
 
 plan.json               the plan that this folder belongs to
 media/<id>              files that the plan names
+window-003.jpg          what the window under way looks like so far; for whoever watches, and read by nobody else
 window-003.mp4          a finished window's frames, as the film's finish leaves them
 window-003.safetensors  its handover; written last, so a window with a handover is complete
 film.mp4                the windows joined
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from storage.disk import whole
 from storage.footage import Frames
-from storage.renders import segment_name
+from storage.renders import preview_name, segment_name
 from storage.schema import Measured, MediaId, Plan
 
 MEASURED = TypeAdapter(tuple[Measured, ...])
@@ -108,6 +109,10 @@ class WorkFolder:
     def segment(self, number: int) -> Path:
         """The frames of window `number` of the plan, from 1."""
         return self.root / segment_name(number)
+
+    def preview(self, number: int) -> Path:
+        """What window `number` of the plan looks like while it is denoised, as a JPEG."""
+        return self.root / preview_name(number)
 
     @property
     def finished(self) -> list[int]:

@@ -15,6 +15,7 @@ from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
 from engine.dit import TEXT_PRODUCTS, DiT, DiTConfig
 from engine.memory import Need, Placement, Precision, Tier, available_bytes, needs, place, room_for_blocks
 from engine.parts import Parts, as_found, dit_sizes, in_folder, readable, state
+from engine.preview import Previewer
 from engine.settings import EngineSettings
 from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.streaming import Pool
@@ -49,6 +50,7 @@ class Models:
     latents_per_call: int  # of the VAE's decoder
     finish_dir: Path  # where the networks of engine/finish lie
     step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
+    previewer: Previewer | None = None  # what shows latents of this model quickly, where that is known
     pool: Pool | None = None  # in which the experts' blocks take turns, where they do not all stay on the device
 
 
@@ -171,6 +173,7 @@ class ModelShelf:
             latents_per_call=self._latents_per_call(placement),
             finish_dir=self.finish_dir,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
+            previewer=parts.load_previewer(),
             pool=pool,
         )
 

@@ -11,6 +11,7 @@ names that people have.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,9 +28,13 @@ from engine.checkpoints.find import Found, Part
 from engine.checkpoints.load import load_dit, load_text_weights, load_vae
 from engine.dit import DiT, DiTConfig
 from engine.memory import UMT5_XXL_BYTES
+from engine.preview import Previewer, linear_preview
+from engine.taehv import taehv_preview
 from engine.text import TextEncoder, build_umt5
 from engine.vae import VAE, VAEConfig
 from storage.schema import Expert, UserError
+
+log = logging.getLogger("longtake.parts")
 
 UMT5_TOKENS = 512  # slots of the 14 B experts
 
@@ -49,6 +54,7 @@ class Parts:
     load_vae: Callable[[], VAE]
     load_text: Callable[[], TextEncoder]
     trained: bool
+    load_previewer: Callable[[], Previewer | None] = lambda: None  # None: of these latents nothing is known
 
 
 def in_folder(folder: Path, device: torch.device, dtype: torch.dtype, embeddings: Path) -> Parts:
@@ -103,7 +109,19 @@ def as_found(found: Found, device: torch.device, dtype: torch.dtype, embeddings:
             found.path(Part.TOKENIZER), [weights], load_umt5, UMT5_TOKENS, device, embeddings
         ),
         trained=True,
+        load_previewer=lambda: wan_previewer(found, device, dtype),
     )
+
+
+def wan_previewer(found: Found, device: torch.device, dtype: torch.dtype) -> Previewer:
+    """What shows Wan's latents: TAEHV where its file lies among what was found and can be used, else a linear map."""
+    piece = found.pieces.get(Part.PREVIEW)
+    if piece is not None:
+        try:
+            return taehv_preview(piece.path, device, dtype)
+        except Exception:  # whatever its file makes go wrong, films do not need it
+            log.exception("previews are made without %s", piece.path)
+    return linear_preview
 
 
 def dit_sizes(folders: Mapping[str, Path]) -> dict[str, DiTConfig]:

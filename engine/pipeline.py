@@ -23,6 +23,7 @@ from engine.guide_video import window_guide
 from engine.measures import measured, seam_between
 from engine.models import Models
 from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
+from engine.preview_writer import PreviewWriter
 from engine.segments import fitted, join
 from engine.writer import WindowWriter
 from storage import sandbox
@@ -59,6 +60,7 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
     report = Reporter(plan, on_progress)
     finisher = Finisher.of(plan, models.finish_dir, models.device)
     handover = opening(plan, folder, models)
+    previews = PreviewWriter(folder, plan, models.previewer)
     with WindowWriter(folder, finisher.size, report.filmed, finisher.fps) as writer:
         for number, window in enumerate(plan.windows, start=1):
             if folder.has(number):
@@ -67,7 +69,8 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
             report(Stage.DENOISING, number, 0)
             if window.anchor:
                 handover = replace(handover, anchor=encode_picture(folder.media(window.anchor), plan.size, models))
-            on_step = partial(stepped, report, writer, number)
+            previews.begin(number, handover)
+            on_step = partial(stepped, report, writer, previews, number)
             guide = window_guide(plan, number, handover, folder, models)
             latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing, guide)
             latents = without_end(latents, plan.discard_frames)
@@ -201,7 +204,13 @@ class Reporter:
         self(Stage.FILMED, number, self.plan.sampling.steps)
 
 
-def stepped(report: Reporter, writer: WindowWriter, number: int, step: int) -> None:
-    """After a step of window `number`: first what has been written meanwhile, so that the step is the last word."""
+def stepped(
+    report: Reporter, writer: WindowWriter, previews: PreviewWriter, number: int, step: int, video: Tensor
+) -> None:
+    """After a step of window `number`: first what has been written meanwhile, so that the step is the last word.
+
+    video: as the step saw it, [B, 16, T, h, w]
+    """
     writer.tell()
+    previews.see(step, video)
     report(Stage.DENOISING, number, step)

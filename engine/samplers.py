@@ -25,7 +25,6 @@ from torch import Tensor
 from storage.schema import Solver
 
 Velocity = Callable[[Tensor, Tensor], Tensor]  # latents [B, C, T, H, W], sigma [B] float64 -> [B, C, T, H, W]
-OnStep = Callable[[int], None]  # is told how many steps are done, from 1; may raise, to stop between two steps
 Sigmas = Sequence[float] | Tensor  # float64 where it is a Tensor: [steps + 1]
 
 TRUNCATING = frozenset({Solver.UNIPC, Solver.DPMPP})  # show the network whole thousandths, as Wan2.2 does with these
@@ -42,6 +41,7 @@ class Walk:
 
 
 Step = Callable[[Velocity, Sequence[float], Walk], Walk]
+OnStep = Callable[[Walk], None]  # is shown the walk after each step; may raise, to stop between two steps
 Around = Callable[[Step], Step]  # makes another step of a solver's: taken more than once, or with its latents changed
 
 
@@ -141,7 +141,7 @@ def _walk(step: Step, velocity: Velocity, noise: Tensor, sigmas: Sigmas, on_step
     walk = Walk(noise)
     while walk.step < len(levels) - 1:
         walk = step(velocity, levels, walk)
-        on_step(walk.step)
+        on_step(walk)
     return walk.latents
 
 

@@ -22,6 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from engine.checkpoints.files import open_tensors
+from engine.preview import Previewer, decoded_preview
 from engine.vae import CausalState
 from storage.schema import UserError
 
@@ -128,6 +129,14 @@ def load_taehv(path: Path, device: torch.device, dtype: torch.dtype = torch.bflo
     weights = {name: tensors.read(name).to(device, dtype) for name in needed}
     network.load_state_dict(weights, strict=True, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def taehv_preview(path: Path, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> Previewer:
+    """The decoder in a file as a previewer, warm: what it loads at its first call is loaded here."""
+    network = load_taehv(path, device, dtype)
+    previewer = decoded_preview(lambda latents: network.decode(latents, latents_per_call=1))
+    previewer(torch.zeros(1, LATENT_CHANNELS, 2, 8, 8, device=device))
+    return previewer
 
 
 def _check(file: str, shapes: Mapping[str, tuple[int, ...]], needed: Mapping[str, tuple[int, ...]]) -> None:

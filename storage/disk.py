@@ -47,16 +47,21 @@ def needs_room() -> Iterator[None]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when all is written and on the disk's platter. DiskFull without room."""
+def whole(path: Path, *, lasting: bool = True) -> Iterator[Path]:
+    """A path to write to, which becomes `path` when all is written and on the disk's platter. DiskFull without room.
+
+    What is not `lasting` is not waited for, and may be gone after a power cut.
+    """
     partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         with needs_room():
             yield partial
-            with partial.open("rb") as written:
-                os.fsync(written.fileno())
+            if lasting:
+                with partial.open("rb") as written:
+                    os.fsync(written.fileno())
             partial.replace(path)
-        sync_folder(path.parent)
+        if lasting:
+            sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

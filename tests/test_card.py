@@ -11,17 +11,22 @@ from directing import picture
 from discord_world import World, texts_of, world
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from simcord.preview._markdown import markdown_tokens
 
+from bot.discord import board
 from bot.discord.card_view import alt_text, buttons_of, card_view
 from bot.discord.editor import beats_of
-from bot.discord.faces import CardFace, Phase, WindowFace, windows_of
+from bot.discord.faces import CardFace, Phase, Preview, WindowFace, windows_of
 from bot.discord.plan_lines import plan_lines
 from bot.discord.safe import one_line, plain
 from bot.discord.take_view import take_alt, take_text
 from bot.discord.texts import LANGUAGES
 from planner.compiler import Facts, compile_plan
 from planner.presets import QUALITY
+from storage.disk import whole
+from storage.footage import last_frame
+from storage.renders import preview_file
 from storage.schema import Beat, Policy, Progress, Stage, Storyboard, StoryboardWindow, UserError
 
 HOSTILE = "@everyone **bold** <@123456789012345678> <@&123456789012345678> [x](http://a.b) # y ~~z~~ ||s|| `c` <t:1:R> "
@@ -57,7 +62,8 @@ def face(phase: Phase, windows: int = 24, text: str = HOSTILE * 20, **more: Any)
         windows=tuple(window_face(number, text) for number in range(1, windows + 1)),
         progress=Progress(stage=Stage.DENOISING, window=5, windows=windows, step=3, steps=8),
         ahead=7, starts=1, ends=2, begun=3, seed=2**63 - 1, notes=(text,) * 20, error=text, take=9,
-        link="https://discord.com/channels/1/2/3", preview=min(4, windows), elapsed=61.0, parent=1, again_of=2, **more,
+        link="https://discord.com/channels/1/2/3", filmed=min(4, windows),
+        preview=Preview(min(4, windows)), elapsed=61.0, parent=1, again_of=2, **more,
     )  # fmt: skip
 
 
@@ -152,7 +158,7 @@ def test_every_stage_of_filming_is_told_with_the_window_of_the_whole_film(locale
     shown = set()
     for stage in Stage:
         progress = Progress(stage=stage, window=1, windows=2, step=3, steps=8)
-        view = card_view(replace(face(Phase.RENDERING), locale=locale, windows=third, progress=progress, preview=0))
+        view = card_view(replace(face(Phase.RENDERING), locale=locale, windows=third, progress=progress, preview=None))
         (line,) = (each for text in said(view) for each in text.splitlines() if each.startswith(("▰", "▱")))
         windows = {Stage.LOADING: "", Stage.RESTORING: "12"}.get(stage, "34")  # restored is another film
         assert all(number in line for number in windows)
@@ -180,6 +186,8 @@ def test_what_can_be_done_follows_from_the_phase() -> None:
 def test_the_picture_of_a_card_is_described() -> None:
     assert "4" in alt_text(face(Phase.RENDERING, text="the boat turns"))
     assert "the boat turns" in alt_text(face(Phase.RENDERING, text="the boat turns"))
+    under_way = replace(face(Phase.RENDERING, text="the boat turns"), preview=Preview(5, drawn=1))
+    assert "Fenster 5, wie es entsteht: the boat turns" in alt_text(under_way)
 
 
 async def filming(w: World) -> tuple[Any, discord.Message]:
@@ -235,6 +243,85 @@ async def test_a_preview_whose_file_is_gone_is_not_shown(tmp_path: Path) -> None
         film_window(w, job, 1).unlink()
         await w.turn()
         assert _galleries(await _now(w, message)) == 0
+
+
+def draw_under_way(w: World, job: Any, number: int, shade: int) -> bytes:
+    """Leave a picture of a window under way where its worker would: a grey one."""
+    path = preview_file(w.studio.settings.renders, job.id, number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path, lasting=False) as partial:
+        Image.new("RGB", (64, 16), (shade, shade, shade)).save(partial, "JPEG")
+    return path.read_bytes()
+
+
+async def pictures(w: World, message: discord.Message) -> list[bytes]:
+    """The pictures that a card shows."""
+    shown = await _now(w, message)
+    assert _galleries(shown) == len(shown.attachments)
+    return [await attachment.read() for attachment in shown.attachments]
+
+
+@pytest.mark.asyncio
+async def test_a_window_is_seen_while_it_takes_shape_and_then_as_it_ended(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        job, message = await filming(w)
+        for number in (1, 2):
+            w.progress(job, window=number, step=1)
+            before = await pictures(w, message)
+            await w.turn(board.DRAWN_SECONDS)
+            assert await pictures(w, message) == before, "of this window nothing is drawn yet"
+            for shade in (50, 100):
+                drawn = draw_under_way(w, job, number, shade * number)
+                await w.turn(board.DRAWN_SECONDS)
+                assert await pictures(w, message) == [drawn]
+            finished = last_frame(film_window(w, job, number))
+            await w.turn()
+            assert await pictures(w, message) == [finished]
+        w.finish(job)
+        await w.turn()
+        assert await pictures(w, message) == []
+
+
+@pytest.mark.asyncio
+async def test_pictures_of_a_window_under_way_are_sent_seldom_while_numbers_go_on(tmp_path: Path) -> None:
+    """But the end of a window is shown at once."""
+    async with world(tmp_path) as w:
+        job, message = await filming(w)
+        shown, uploads = [], []
+        for step in range(1, 8):
+            drawn = draw_under_way(w, job, 1, 30 * step)
+            w.progress(job, window=1, step=step)
+            await w.turn(board.DRAWN_SECONDS / 3)
+            assert f"step {step} of 8" in texts_of(await _now(w, message))
+            uploads.append((await _now(w, message)).attachments[0].id)
+            shown.append(await pictures(w, message) == [drawn])
+        assert shown == [True, False, False, True, False, False, True]
+        assert len(set(uploads)) == 3
+        finished = last_frame(film_window(w, job, 1))
+        await w.turn()
+        assert await pictures(w, message) == [finished]
+
+
+@pytest.mark.asyncio
+async def test_no_card_shows_a_picture_of_another_job_or_of_before_its_own(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        attic = w.guild.create_text_channel("attic")
+        await w.say(w.ann, "5 s of my dog, he runs", w.photo)
+        mine = w.last
+        await w.bob.send(attic, f"{w.mention} 5 s of my dog, he sleeps", attachments=(w.photo,))
+        his = attic.last_message
+        await w.ann.click(mine, label="Film it")
+        await w.bob.click(his, label="Film it")
+        job, other = await w.work(), await w.work()
+        draw_under_way(w, job, 1, 50)  # left by a job of its number, in another database
+        await w.turn(board.DRAWN_SECONDS)
+        assert await pictures(w, mine) == []
+        w.progress(job, window=1, step=1)
+        w.progress(other, window=1, step=1)
+        drawn = draw_under_way(w, job, 1, 100)
+        await w.turn(board.DRAWN_SECONDS)
+        assert await pictures(w, mine) == [drawn]
+        assert next(m for m in attic.history() if m.id == his.id).attachments == []
 
 
 @pytest.mark.asyncio

@@ -56,7 +56,7 @@ def latents_of(shelf: ModelShelf) -> Denoise:
     ) -> Tensor:
         plan = film_plan([window(1)], sampling=chosen).model_copy(update={"loras": loras})
         with torch.inference_mode():
-            return denoise(what or window(1), Handover(anchor, tail), chosen, shelf.load(plan), lambda _: None, timing)
+            return denoise(what or window(1), Handover(anchor, tail), chosen, shelf.load(plan), lambda *_: None, timing)
 
     return run
 

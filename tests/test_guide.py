@@ -177,10 +177,15 @@ def test_a_window_takes_the_steps_that_are_left_and_counts_on(models: Models, ha
     guide = WindowGuide(noise_of(3, (1, 16, 21, 4, 4)), None, 0.6, 0.0)
     told: list[int] = []
     with torch.inference_mode():
-        near = denoise(window(1), handover, sampling, models, told.append, guide=guide)
-        free = denoise(window(1), handover, sampling, models, lambda _: None)
+        near = denoise(window(1), handover, sampling, models, lambda step, _: told.append(step), guide=guide)
+        free = denoise(window(1), handover, sampling, models, lambda *_: None)
         short = denoise(
-            window(1), handover, sampling, models, told.append, guide=WindowGuide(guide.video[:, :, :4], None, 0.6, 0.0)
+            window(1),
+            handover,
+            sampling,
+            models,
+            lambda step, _: told.append(step),
+            guide=WindowGuide(guide.video[:, :, :4], None, 0.6, 0.0),
         )
     assert told == [5, 6, 7, 8, 9, 10, *range(1, 11)]
     assert near.isfinite().all()
@@ -196,7 +201,7 @@ def test_steps_keep_their_numbers_where_the_first_ones_are_left_out(models: Mode
     def latents(skipped: SkipLayers | None) -> Tensor:
         sampling = Sampling(solver=Solver.EULER, sigmas=GRID, phases=phases, skip_layers=skipped)
         with torch.inference_mode():
-            return denoise(window(1), handover, sampling, models, lambda _: None, guide=guide)
+            return denoise(window(1), handover, sampling, models, lambda *_: None, guide=guide)
 
     plain = latents(None)
     assert torch.equal(latents(SkipLayers(blocks=(1,), start=0.0, stop=0.4)), plain)
@@ -299,6 +304,6 @@ def test_the_noise_of_a_guide_is_the_windows_own(models: Models, handover: Hando
     network = models.experts[sampling.phases[-1].expert]
     hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.inference_mode():
-        denoise(window(1), handover, sampling, models, lambda _: None, guide=WindowGuide(video, None, 0.6, 0.0))
+        denoise(window(1), handover, sampling, models, lambda *_: None, guide=WindowGuide(video, None, 0.6, 0.0))
     hook.remove()
     assert torch.equal(seen[0][:, :16], noised(video, window_noise(window(1).seed, video.shape), sigmas[1]))

@@ -167,7 +167,7 @@ def film(models: Models, handover: Handover, chosen: Sampling, what: Window | No
     counted = Counted(models)
     try:
         with torch.inference_mode():
-            latents = denoise(what or window(1), handover, chosen, models, counted.next_step)
+            latents = denoise(what or window(1), handover, chosen, models, lambda step, _: counted.next_step(step))
     finally:
         runs = counted.remove()
     return latents, runs
@@ -178,7 +178,9 @@ def film_with(models: Models, handover: Handover, cache: MagCache) -> Tensor:
     noise = window_noise(window(1).seed, (1, 16, *given.shape[2:]))
     predicted = WindowVelocity(window(1), given, sampling(), models, cache)
     with torch.inference_mode():
-        return sample(Solver.EULER, predicted.velocity, noise, predicted.sampling.sigmas, predicted.go_on)
+        return sample(
+            Solver.EULER, predicted.velocity, noise, predicted.sampling.sigmas, lambda walk: predicted.go_on(walk.step)
+        )
 
 
 def test_a_film_with_nothing_skipped_is_the_film_without_bit_for_bit(models: Models, handover: Handover):

@@ -96,7 +96,7 @@ def test_latents_are_the_same_in_every_tier_also_where_loras_vary(folder: Path, 
         assert (shelf.tier, models.pool is None) == (tier, tier is Tier.RESIDENT)
         assert models.step_loras, "the style's strength varies"
         with torch.inference_mode():
-            latents[tier] = denoise(plan.windows[0], Handover(anchor, None), plan.sampling, models, lambda _: None)
+            latents[tier] = denoise(plan.windows[0], Handover(anchor, None), plan.sampling, models, lambda *_: None)
     assert all(torch.equal(latents[tier], latents[Tier.RESIDENT]) for tier in Tier)
 
 

@@ -1,5 +1,6 @@
 """From the files that people have to a film: the 14 B model's way, at toy size."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from engine.kernels.rows import quantised
 from engine.models import ModelShelf
 from engine.pipeline import render
 from engine.settings import EngineSettings
+from engine.taehv import TAEHV
 from storage.footage import read_frames
 from storage.schema import Expert, Lora, Plan, UserError
 
@@ -126,3 +128,24 @@ def test_a_set_that_is_not_complete_names_what_is_missing(comfyui: Path, tmp_pat
         shelf_of(tmp_path).load(svi2pro())
     with pytest.raises(UserError, match="The model other is not installed"):
         shelf_of(tmp_path).load(svi2pro().model_copy(update={"model": "other"}))
+
+
+def test_what_shows_latents_is_taehv_where_its_file_is_sound_and_else_a_linear_map(
+    comfyui: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """A file that cannot be used is logged, and keeps no film from being filmed."""
+    models = shutil.copytree(comfyui, tmp_path / "models")
+    latents = torch.zeros(1, 16, 2, 3, 5)
+
+    def shape() -> tuple[int, ...]:
+        previewer = shelf_of(models).load(svi2pro()).previewer
+        assert previewer is not None
+        return previewer(latents).shape
+
+    assert shape() == (2, 3, 5, 3)
+    put(models / "vae_approx/taew2_1.safetensors", dict(TAEHV().state_dict()))
+    assert shape() == (2, 24, 40, 3)
+    assert not caplog.text
+    put(models / "vae_approx/taew2_1.safetensors", {"decoder.1.weight": torch.zeros(1)})
+    assert shape() == (2, 3, 5, 3)
+    assert "does not fit the preview decoder" in caplog.text

@@ -1,14 +1,19 @@
-"""Laws of the previews, and the tiny decoder's parity with the numbers of its own project."""
+"""Laws of pictures of latents, and the tiny decoder's parity with the numbers of its own project."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from card_states import PHOTO
 from oracles import randomise, relative_error
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.pixels import to_uint8
-from engine.preview import STRIP_HEIGHT, decoded_preview, linear_preview, preview_strip, video_so_far
+from engine.models import DEMO
+from engine.parts import in_folder
+from engine.pixels import frames_to_pixels, to_uint8
+from engine.preview import STRIP_HEIGHT, decoded_preview, fitted_preview, linear_preview, preview_strip
 from engine.samplers import sample
 from engine.taehv import TAEHV, load_taehv
 from engine.vae import VAE, CausalState, VAEConfig
@@ -46,6 +51,11 @@ def vae() -> VAE:
     network = VAE(VAEConfig(base_dim=4))
     randomise(network, seed=1)
     return network.requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def demo_vae(tmp_path_factory) -> VAE:
+    return in_folder(DEMO, CPU, torch.float32, tmp_path_factory.mktemp("embeddings")).load_vae()
 
 
 def test_decodes_as_the_project_of_taehv_does(tiny):
@@ -188,9 +198,37 @@ def test_a_decoder_shows_the_last_frame_of_each_latent(tiny, vae, latents_per_ca
         assert np.array_equal(pictures, every_fourth)
 
 
+def test_a_fitted_map_finds_any_linear_map_again():
+    """A picture that is linear in its latent, 8 pixels a latent pixel, within bytes."""
+    rgb, bias = 0.02 * numbered((16, 3), start=3), 0.1 * numbered((3,))
+    first, others = some_latents(1, height=9, width=8), some_latents(4)
+    picture = torch.einsum("bcthw,cr->brthw", first, rgb) + bias.view(1, 3, 1, 1, 1)
+    pixels = picture.repeat_interleave(8, dim=3).repeat_interleave(8, dim=4)
+    fitted, exact = fitted_preview(first, pixels)(others), linear_preview(others, rgb.tolist(), bias.tolist())
+    assert fitted.shape == (4, 3, 5, 3)
+    assert abs(fitted.astype(int) - exact).max() <= 1
+    assert np.ptp(exact) > 20
+
+
+def test_a_fitted_map_stays_tame_where_a_picture_says_nothing():
+    """Of a picture of one colour it is that colour, whatever the latents are."""
+    fitted = fitted_preview(torch.zeros(1, 16, 1, 3, 5), torch.full((1, 3, 1, 24, 40), 0.5))
+    assert (fitted(some_latents(2)) == 191).all()
+
+
+def test_of_the_demonstration_model_a_fitted_map_shows_what_its_decoder_shows(demo_vae):
+    """Fitted to one half of a photo, and asked for the other half, at an eighth of the size."""
+    photo = frames_to_pixels(np.asarray(Image.open(PHOTO).convert("RGB").resize((256, 288)))[None])
+    given, other = photo[..., :144, :], photo[..., 144:, :]
+    shown = fitted_preview(demo_vae.encode(given), given)(demo_vae.encode(other))[0]
+    eighth = to_uint8(F.avg_pool2d(other[0, :, 0], 8)[None, :, None])[0]
+    error = (shown.astype(float) - eighth) ** 2
+    assert 10 * np.log10(255**2 / error.mean()) > 20
+
+
 def shades(latents: Tensor) -> np.ndarray:
-    """A previewer for which latent frame t is grey t, 10 high and 20 wide."""
-    levels = np.arange(latents.shape[2], dtype=np.uint8)[:, None, None, None]
+    """A previewer that shows the number that a latent frame is filled with as grey, 10 high and 20 wide."""
+    levels = latents[0, 0, :, 0, 0].numpy().astype(np.uint8)[:, None, None, None]
     return np.broadcast_to(levels, (len(levels), 10, 20, 3))
 
 
@@ -199,7 +237,8 @@ def shades(latents: Tensor) -> np.ndarray:
     [(21, False, [0, 7, 13, 20]), (21, True, [1, 7, 14, 20]), (3, True, [1, 2]), (1, False, [0]), (4, False, range(4))],
 )
 def test_a_strip_is_at_most_four_even_moments_without_the_anchor_of_a_continuation(latent_frames, continues, shown):
-    strip = preview_strip(torch.zeros(1, 16, latent_frames, 1, 2), shades, continues=continues)
+    counted = torch.arange(latent_frames).float().view(1, 1, -1, 1, 1).expand(1, 16, -1, 1, 2)
+    strip = preview_strip(counted, shades, continues=continues)
     assert (strip.mode, strip.size) == ("RGB", (2 * STRIP_HEIGHT * len(shown), STRIP_HEIGHT))
     assert np.asarray(strip)[100, 200::400, 0].tolist() == list(shown)
 
@@ -217,21 +256,14 @@ def test_a_strip_of_nothing_is_refused():
         preview_strip(torch.zeros(1, 16, 1, 2, 2), linear_preview, continues=True)
 
 
-def test_the_video_so_far_is_the_video_when_the_velocity_is_right():
-    video, noise = some_latents(2, batch=2), some_latents(2, batch=2).flip(4)
-    sigma = torch.tensor([0.9, 0.25], dtype=torch.float64)
-    part = sigma.float().view(2, 1, 1, 1, 1)
-    so_far = video_so_far((1 - part) * video + part * noise, sigma, noise - video)
-    assert so_far.dtype == torch.float32
-    torch.testing.assert_close(so_far, video)
-
-
-def test_the_video_so_far_at_the_last_step_is_where_euler_ends():
-    seen = []
-
-    def velocity(latents: Tensor, sigma: Tensor) -> Tensor:
-        predicted = torch.sin(latents)
-        seen.append(video_so_far(latents, sigma, predicted))
-        return predicted
-
-    torch.testing.assert_close(sample(Solver.EULER, velocity, some_latents(2), (1.0, 0.6, 0.0)), seen[-1])
+def test_what_a_step_shows_at_last_is_where_the_walk_ends():
+    seen: list[Tensor] = []
+    ended = sample(
+        Solver.EULER,
+        lambda x, _: torch.sin(x),
+        some_latents(2),
+        (1.0, 0.6, 0.0),
+        lambda walk: seen.append(walk.videos[0]),
+    )
+    assert len(seen) == 2
+    torch.testing.assert_close(seen[-1], ended)

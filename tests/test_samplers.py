@@ -111,9 +111,9 @@ def test_on_step_counts_from_one_and_may_stop_the_walk(sampler):
         evaluations.append(float(sigma[0]))
         return some_velocity(latents, sigma)
 
-    def on_step(step: int) -> None:
-        heard.append(step)
-        if step == 3:
+    def on_step(walk: Walk) -> None:
+        heard.append(walk.step)
+        if walk.step == 3:
             raise Cancelled
 
     with pytest.raises(Cancelled):
@@ -121,7 +121,7 @@ def test_on_step_counts_from_one_and_may_stop_the_walk(sampler):
     assert heard == [1, 2, 3]
     assert evaluations == official_grid(6)[:3]
     heard.clear()
-    sampler(some_velocity, noise_of(), [1.0, 0.5, 0.0], heard.append)
+    sampler(some_velocity, noise_of(), [1.0, 0.5, 0.0], lambda walk: heard.append(walk.step))
     assert heard == [1, 2]
 
 
@@ -277,7 +277,8 @@ def test_each_solver_shows_the_network_its_own_levels(steps, shift, timesteps):
 def test_sample_names_the_solver(solver, sampler):
     grid, noise, heard = official_grid(5), noise_of(), []
     velocity = some_velocity if solver is Solver.EULER else in_thousandths(some_velocity)
-    assert torch.equal(sample(solver, some_velocity, noise, grid, heard.append), sampler(velocity, noise, grid))
+    sampled = sample(solver, some_velocity, noise, grid, lambda walk: heard.append(walk.step))
+    assert torch.equal(sampled, sampler(velocity, noise, grid))
     assert heard == [1, 2, 3, 4, 5]
 
 

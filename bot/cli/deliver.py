@@ -77,7 +77,7 @@ def fetch(studio: Studio, job: Job, out: Path | None, quiet: bool) -> Delivery:
     if trouble := studio.settings.disk.trouble:
         display.note(trouble)
     try:
-        job = display.watch(studio.watch(job.id), studio.jobs.position, quiet=quiet)
+        job = display.watch(studio.watch(job.id), studio.jobs.position, studio.settings.renders, quiet=quiet)
     except KeyboardInterrupt:
         if studio.jobs.get(job.id).state is not JobState.DONE:
             studio.cancel(job.id)

@@ -17,6 +17,7 @@ from planner.parameters import written
 from planner.tuning import extras_of
 from storage.check import Report
 from storage.loras import LibraryLora, LoraLibrary
+from storage.renders import preview_file
 from storage.schema import Job, Measured, Plan, Storyboard, Take
 from storage.timeline import FPS, film_time, shown_seconds
 
@@ -69,15 +70,26 @@ def typed(prompt: str) -> Iterator[str]:
             yield line.strip()
 
 
-def watch(jobs: Iterator[Job], place_of: Callable[[int], int | None], *, quiet: bool) -> Job:
-    """Show a job until it has ended, as a live bar where the terminal allows one; returns it as it ended."""
+def watch(jobs: Iterator[Job], place_of: Callable[[int], int | None], renders: Path, *, quiet: bool) -> Job:
+    """Show a job until it has ended, as a live bar where the terminal allows one; returns it as it ended.
+
+    renders: the work folders of jobs; where the window under way can be seen there, that is said, once.
+    """
     hidden = quiet or not stderr.is_terminal
     bar = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), console=stderr, transient=True, disable=hidden
     )
+    pointed = False
     with bar:
         task = bar.add_task("waiting", total=BAR_STEPS)
         for job in jobs:
+            if (
+                not (hidden or pointed)
+                and job.progress
+                and preview_file(renders, job.id, job.progress.window).is_file()
+            ):
+                note(f"Windows are seen while they take shape in {preview_file(renders, job.id, job.progress.window)}.")
+                pointed = True
             done = job.progress.fraction if job.progress else 0.0
             bar.update(task, description=progress_text(job, place_of(job.id)), completed=done * BAR_STEPS)
     return job

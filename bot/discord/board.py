@@ -13,7 +13,7 @@ import discord
 from bot.discord.ask import Ask
 from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
-from bot.discord.faces import CardFace, Phase, face_of
+from bot.discord.faces import CardFace, Phase, Preview, face_of
 from bot.discord.keys import Place, channel_of, number_of
 from bot.discord.log_channel import report
 from bot.discord.opening import Opening
@@ -21,7 +21,7 @@ from bot.discord.rest import TROUBLE, Rest
 from bot.discord.settings import DiscordSettings
 from bot.discord.shift import Shift
 from bot.discord.texts import say
-from bot.discord.windows import newest_frame, post_windows
+from bot.discord.windows import picture_of, post_windows
 from bot.line import Line
 from bot.studio import Studio
 from storage.database import Unreadable
@@ -32,6 +32,7 @@ from storage.schema import Card, Job, JobState, UserError
 log = logging.getLogger(__name__)
 CARDS_AT_ONCE, UPLOADS_AT_ONCE = 16, 3
 MOST_SHOWN = 2000  # cards at rest of which is known what they show; of another one that is sent once more
+DRAWN_SECONDS = 15.0  # at least, between two pictures of windows under way on one card: each is an upload
 PAUSE_SECONDS = 2.5  # that saying so may take, of the few that a process has after SIGTERM
 
 
@@ -41,6 +42,7 @@ class Shown:
 
     face: CardFace | None = None
     at: float = float("-inf")
+    pictured: float = float("-inf")  # when a picture was sent last
     notes: tuple[str, ...] = ()
     paused: bool = False
     shows: Rest = field(default_factory=Rest)
@@ -206,7 +208,7 @@ class Board:
             face = await self._face(card, shown, line)
             if card.closed and face == shown.face:
                 self._shown.pop(card.id, None)  # it shows its end; nothing will be told of it any more
-            told = shown.face is None or (face.phase, face.preview) != (shown.face.phase, shown.face.preview)
+            told = shown.face is None or (face.phase, face.filmed) != (shown.face.phase, shown.face.filmed)
             due = told or at_once or time.monotonic() - shown.at >= self._first
             if face == shown.face:
                 self._owed.discard(card.id)
@@ -214,13 +216,17 @@ class Board:
                 return
             shown.at = time.monotonic()
             async with self._shows:
-                shown.face = await self._edit(card, face, shown.face) or shown.face
+                before = shown.face
+                shown.face = await self._edit(card, face, before) or before
+                if shown.face is not None and (before is None or shown.face.preview != before.preview):
+                    shown.pictured = shown.at
                 self._owed.discard(card.id)
                 if card.closed:
                     self._shown.pop(card.id, None)
 
     async def _face(self, card: Card, shown: Shown, line: Line | None) -> CardFace:
         face = await asyncio.to_thread(face_of, self._studio, card, shown.notes, line)
+        face = replace(face, preview=_held(face, shown))
         if shown.paused:
             return replace(face, phase=Phase.PAUSED)
         trouble = face.phase is Phase.QUEUED and self._shift.trouble
@@ -235,8 +241,8 @@ class Board:
         if not shows_preview(face):
             more = {"attachments": []} if before is None or shows_preview(before) else {}
         elif before is None or not shows_preview(before) or before.preview != face.preview:
-            picture = await asyncio.to_thread(newest_frame, self._studio, face)
-            face = face if picture else replace(face, preview=0)
+            picture = await asyncio.to_thread(picture_of, self._studio, face)
+            face = face if picture else replace(face, preview=None)
             more = {
                 "attachments": [discord.File(BytesIO(picture), PREVIEW, description=alt_text(face))] if picture else []
             }
@@ -273,3 +279,10 @@ class Board:
             with contextlib.suppress(discord.NotFound, discord.Forbidden):
                 await channel.get_partial_message(int(card.message)).delete()
         self._shown.pop(card.id, None)
+
+
+def _held(face: CardFace, shown: Shown) -> Preview | None:
+    """The picture of a face, or the one that is shown where a newer one of a window under way comes too soon."""
+    new, old = face.preview, shown.face.preview if shown.face else None
+    waits = new is not None and new.drawn is not None and time.monotonic() - shown.pictured < DRAWN_SECONDS
+    return old if waits and old is not None and shown.face and face.filmed == shown.face.filmed else new

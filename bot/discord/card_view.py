@@ -48,8 +48,8 @@ def card_view(face: CardFace) -> discord.ui.LayoutView:
 
 
 def shows_preview(face: CardFace) -> bool:
-    """Whether the card holds the picture of the newest window."""
-    return bool(face.preview) and face.phase not in ONE_LINE
+    """Whether the card holds a picture of the newest window."""
+    return face.preview is not None and face.phase not in ONE_LINE
 
 
 def buttons_of(face: CardFace) -> tuple[str, ...]:
@@ -123,11 +123,12 @@ def _quote(face: CardFace) -> str:
 
 def alt_text(face: CardFace) -> str:
     """What the picture of the newest window shows, for who cannot see it. "" without a picture."""
-    if not face.preview:
+    if face.preview is None:
         return ""
-    window = face.windows[face.preview - 1]
+    window = face.windows[face.preview.window - 1]
+    key = "card.preview_alt" if face.preview.drawn is None else "card.under_way_alt"
     what = "; ".join(action for _, action in window.beats) or window.scene
-    return plain(say(face.locale, "card.preview_alt", window=window.number, what=what), 250)
+    return plain(say(face.locale, key, window=window.number, what=what), 250)
 
 
 def window_text(face: CardFace, window: WindowFace) -> str:

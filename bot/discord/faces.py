@@ -9,9 +9,11 @@ from bot.discord.trouble import stopped_text
 from bot.line import Estimate, Line, Place
 from bot.studio import Studio
 from storage.database import Unreadable
-from storage.renders import segment_file
+from storage.renders import preview_file, segment_file
 from storage.schema import Card, Job, JobState, Plan, Progress, Stage
 from storage.timeline import film_time, shown_seconds
+
+DRAWN = (Stage.DENOISING, Stage.DECODING)  # while a window is under way, and pictures of it count
 
 
 class Phase(StrEnum):
@@ -45,6 +47,14 @@ class WindowFace:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """The picture on a card: the last frame of a finished window, or one under way as it looked when it was drawn."""
+
+    window: int  # of the plan, from 1
+    drawn: int | None = None  # when, in nanoseconds, for a window under way; None: it is finished
+
+
+@dataclass(frozen=True)
 class CardFace:
     """Everything that a card shows. Its moments are Unix times, rounded so that a face changes rarely."""
 
@@ -66,7 +76,8 @@ class CardFace:
     error: str = ""
     take: int | None = None
     link: str = ""  # of the take's message
-    preview: int = 0  # number of the newest finished window of the plan whose file is there; 0 is none
+    filmed: int = 0  # number of the newest finished window of the plan whose file is there; 0 is none
+    preview: Preview | None = None
     elapsed: float | None = None
     begun: int | None = None
     parent: int | None = None  # the take that is continued
@@ -118,6 +129,7 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place |
     filmed = [int(event.text) for event in studio.jobs.events(job.id) if event.kind == "window"]
     estimate = place.estimate if place else Estimate(None, None)
     left = studio.takes.made_by(job.id) if job.state.final else None
+    newest = _newest(studio, job, filmed)
     now = datetime.now(UTC).timestamp()
     return replace(
         base,
@@ -134,7 +146,8 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place |
         error=stopped_text(job, max(filmed, default=0), card.locale),
         take=left.id if left else None,
         link=_link(card),
-        preview=_newest(studio, job, filmed),
+        filmed=newest,
+        preview=_under_way(studio, job, newest) or (Preview(newest) if newest else None),
         elapsed=left.film.render_seconds if left else None,
         begun=round(job.started.timestamp()) if job.started and job.state is JobState.RUNNING else None,
         parent=job.errand.parent,
@@ -148,6 +161,27 @@ def _newest(studio: Studio, job: Job, filmed: list[int]) -> int:
     renders = studio.settings.renders
     there = [window for window in filmed if segment_file(renders, job.id, window).is_file()]
     return max(there, default=0)
+
+
+def _under_way(studio: Studio, job: Job, filmed: int) -> Preview | None:
+    """The picture of the window that is denoised now, where its worker has drawn one.
+
+    NOTE: what lies in a job's folder is the job's from its first progress on; before, it may be that of a job that had
+    its number in another database.
+    """
+    progress = job.progress
+    if (
+        job.state is not JobState.RUNNING
+        or progress is None
+        or progress.stage not in DRAWN
+        or progress.window <= filmed
+    ):
+        return None
+    try:
+        drawn = preview_file(studio.settings.renders, job.id, progress.window).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+    return Preview(progress.window, drawn)
 
 
 def _link(card: Card) -> str:

@@ -1,4 +1,4 @@
-"""Windows of a film that is not finished: the newest one's last frame, and each of them where that is wanted."""
+"""Windows of a film that is not finished: a picture of the newest one, and each of them where that is wanted."""
 
 import asyncio
 import logging
@@ -11,18 +11,21 @@ from bot.discord.keys import channel_of, reference_to
 from bot.line import Line
 from bot.studio import Studio
 from storage.footage import last_frame
-from storage.renders import segment_file, segment_name
+from storage.renders import preview_file, segment_file, segment_name
 from storage.schema import Card
 
 log = logging.getLogger(__name__)
 
 
-def newest_frame(studio: Studio, face: CardFace) -> bytes | None:
-    """The last frame of the newest finished window as a JPEG; None when its file is gone. Blocks; for a thread."""
-    if face.job is None:
+def picture_of(studio: Studio, face: CardFace) -> bytes | None:
+    """The picture that a card shows as a JPEG; None when its file is gone. Blocks; for a thread."""
+    if face.job is None or face.preview is None:
         return None
+    renders, window = studio.settings.renders, face.preview.window
     try:
-        return last_frame(segment_file(studio.settings.renders, face.job, face.preview))
+        if face.preview.drawn is not None:
+            return preview_file(renders, face.job, window).read_bytes()
+        return last_frame(segment_file(renders, face.job, window))
     except FileNotFoundError:  # the render has ended
         return None
 
@@ -35,7 +38,7 @@ async def post_windows(client: discord.Client, studio: Studio, card: Card, line:
     if card.job is None or not card.place or not studio.manners.policy(card.place).post_windows:
         return
     face = await asyncio.to_thread(face_of, studio, card, (), line)
-    for number in range(card.windows_posted + 1, min(face.preview, len(face.windows) - 1) + 1):
+    for number in range(card.windows_posted + 1, min(face.filmed, len(face.windows) - 1) + 1):
         studio.cards.change(card.id, windows_posted=number)
         file, channel = segment_file(studio.settings.renders, card.job, number), await channel_of(client, card.channel)
         if channel is None or not file.is_file():
