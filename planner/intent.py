@@ -263,6 +263,12 @@ def _spoken(request: Request) -> str:
     return spoken(request.text, [image.name for image in request.images])
 
 
+def calls_off(text: str) -> bool:
+    """Whether a text does nothing but cancel, and names no job by its number: "stop it please"."""
+    said = spoken(text)
+    return len(said) <= LONGEST_COMMAND and _CANCEL.fullmatch(said) is not None and job_named(said) is None
+
+
 def job_named(text: str) -> int | None:
     """The number in "cancel job 12"."""
     number = re.search(r"(?<!\d)\d{1,9}(?!\d)", text)

@@ -290,6 +290,27 @@ async def test_what_is_not_ones_own_is_not_cancelled_and_says_who_may(tmp_path: 
         assert w.studio.jobs.queue() == []
 
 
+async def test_to_answer_a_card_with_cancel_cancels_its_film_and_no_other(tmp_path: Path) -> None:
+    """With the rights of the button, and as often as one says it: what is over stays as it is."""
+    async with world(tmp_path) as w:
+        allow(w)
+        await film(w)
+        older = w.messages[0]
+        await film(w)
+        running = await w.work()
+        (kept,) = (job for job in w.studio.jobs.queue() if job.id != running.id)
+        await w.say(w.bob, "cancel", reply_to=older)
+        assert w.last.content == f"Only <@{w.ann.id}> or a moderator can cancel that."
+        assert len(w.studio.jobs.queue()) == 2
+        await w.say(w.ann, "stop it please", reply_to=older)
+        assert w.last.content == "Cancelled."
+        assert w.studio.jobs.queue() == [kept]
+        assert "Cancelled" in texts_of(w.fresh(older))
+        await w.say(w.ann, "cancel", reply_to=older)
+        assert w.last.content == f"Job {running.id} is already cancelled."
+        assert w.studio.jobs.queue() == [kept]
+
+
 async def test_a_moderator_of_one_server_cancels_nothing_of_another(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         allow(w)

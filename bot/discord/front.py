@@ -25,6 +25,7 @@ from bot.discord.texts import say
 from bot.proposal import Proposal
 from bot.studio import Studio, new_seed
 from bot.wish import Wish, require_place
+from planner.intent import calls_off
 from storage.cards import Withdrawn
 from storage.schema import Card, Draft, IntentKind, Job, JobState, Policy, Request, Style, Take, UserError
 
@@ -47,6 +48,10 @@ class Front(Forgetting):
     async def hear(self, ask: Ask) -> tuple[str, ...]:
         """A message in words. What it wants filmed gets a card; everything else is answered in sentences."""
         policy = self.admit_request(ask)
+        card = self.studio.cards.by_message(str(ask.replied)) if ask.replied is not None else None
+        if card and card.job is not None and card.take_message is None and calls_off(ask.text):
+            await self.cancel(ask, card)
+            return (say(ask.locale, "done.cancelled"),)
         former = self._discussed(ask)
         async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
             wish = self._wish(ask, policy, pictures, take=self._replied_take(ask))
