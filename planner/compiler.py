@@ -133,10 +133,11 @@ def rewrite(plan: Plan, storyboard: Storyboard, images: tuple[Image, ...] = ()) 
     return Plan(**{**dict(plan), "storyboard": storyboard, "windows": tuple(windows), "source": source})
 
 
-def retune(plan: Plan, preset: Preset, size: Size | None) -> Plan:
-    """The same film in another way: sampler and LoRAs of a preset of the same model, and a size where it is free."""
+def retune(plan: Plan, preset: Preset | None, size: Size | None) -> Plan:
+    """The same film in another way: sampler and LoRAs of a preset of the same model, and a size where it is free. None
+    leaves what is there."""
     changes: dict[str, object] = {}
-    if preset.model == plan.model:
+    if preset and preset.model == plan.model:
         changes = {"sampling": preset.sampling, "loras": _with_chosen(preset.loras, plan.chosen_loras)}
     if size and isinstance(plan.source, StartImage):
         changes["size"] = size

@@ -85,11 +85,14 @@ class Director:
         if intent.kind not in FILMED:
             return Direction(intent)
         former = _former(intent, request, context)
-        granted = grant(intent.wishes, terms.preset, request.size, request.seed, request.tuning)
+        revised = former.plan if former and intent.kind is IntentKind.REVISE else None
+        asked_of = replace(terms.preset, budget=revised.size) if revised else terms.preset
+        granted = grant(intent.wishes, asked_of, request.size, request.seed, request.tuning)
         if intent.kind is IntentKind.ANOTHER_TAKE and former:
             return _another(intent, former, granted, terms.seed)
         if intent.kind is IntentKind.REVISE and former:
-            return await self._revise(intent, request, former, granted, on_planning)
+            another_way = intent.wishes.pace is not None or granted.preset.name != terms.preset.name
+            return await self._revise(intent, request, former, granted, on_planning, another_way=another_way)
         if isinstance(former, Draft):
             return await self._lengthen(intent, request, former, granted, on_planning)
         return await self._film(intent, request, former, granted, terms.seed, on_planning)
@@ -137,9 +140,17 @@ class Director:
         return Direction(intent, storyboard, plan, notes, request.images)
 
     async def _revise(
-        self, intent: Intent, request: Request, former: Take | Draft, granted: Filming, on_planning: OnPlanning
+        self,
+        intent: Intent,
+        request: Request,
+        former: Take | Draft,
+        granted: Filming,
+        on_planning: OnPlanning,
+        *,
+        another_way: bool,
     ) -> Direction:
-        """The former plan with what the person wants changed: words, length, settings."""
+        """The former plan with what the person wants changed: words, length, settings. Its sampler and LoRAs stay where
+        nobody asked for `another_way` to film."""
         if request.images:
             raise UserError("A revision keeps the pictures of its film: start a new film to use others.")
         plan, images = former.plan, former.request.images if isinstance(former, Draft) else ()
@@ -160,7 +171,7 @@ class Director:
         revised = rewrite(plan, mannered(storyboard, intent.wishes), images)
         if intent.wishes.untuned != Wishes():
             larger = intent.wishes.lines and fit_area(plan.size.width, plan.size.height, granted.preset.budget)
-            revised = retune(revised, granted.preset, granted.size or larger or None)
+            revised = retune(revised, granted.preset if another_way else None, granted.size or larger or None)
         asked = granted.tuning.over(former.request.tuning) if isinstance(former, Draft) else granted.tuning
         revised = tune(revised, asked)
         if granted.seed is not None:

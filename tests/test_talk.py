@@ -211,6 +211,24 @@ def test_settings_in_words_hold_for_a_draft_or_for_the_channel(studio: Studio, p
     assert all("The camera is steady" in window.scene for window in board(steady).windows)
 
 
+def test_a_revision_changes_no_setting_but_those_that_are_said(settings: BotSettings, photo: Path) -> None:
+    studio = Studio(settings.model_copy(update={"preset": "lightning"}))
+    say(studio, "a dog runs, 5 s", photo)
+    best = say(studio, "best quality, 720p").draft
+    assert best is not None
+    assert best.plan.sampling.steps == 30
+    for words in ("less shaky", "vertical", "less motion", "with seed 5"):
+        changed = say(studio, words).draft
+        assert changed is not None
+        assert (changed.plan.sampling, changed.plan.loras) == (best.plan.sampling, best.plan.loras), words
+    assert str(changed.plan.size) == "720x1280"
+    assert changed.plan.seed == 5
+    fast = say(studio, "faster please").draft
+    assert fast is not None
+    assert fast.plan.sampling.steps < 30
+    assert fast.plan.size == changed.plan.size
+
+
 def test_numbers_in_words_or_by_name_hold_for_the_channel_the_draft_and_the_film(studio: Studio, photo: Path):
     remembered = say(studio, "add film grain, 32 fps").lines
     assert "Set: interpolation=2 grain=0.1." in remembered
