@@ -77,6 +77,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     times: float = 1
     delay: float = 0.0  # seconds before the answer
+    waits: asyncio.Event | None = None  # what has to happen before the answer
     after: bool = False  # what was asked is done first; only the answer is late or fails
     kill: Callable[[], Awaitable[object]] | None = None  # who asked is gone before it is done, or before it is told
 
@@ -254,6 +255,8 @@ class Server:
             await fault.kill()
             return web.Response(status=500)
         await asyncio.sleep(fault.delay)
+        if fault.waits:
+            await fault.waits.wait()
         if fault.status:
             return said(fault.body, fault.status, fault.headers)
         return answer or await handler(request)

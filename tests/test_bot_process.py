@@ -184,9 +184,7 @@ async def test_told_to_end_it_says_so_on_its_cards_and_goes_on_after_the_next_st
             async with session.get("/metrics") as told:
                 assert 'longtake_jobs{state="queued"} 1' in await told.text()
         assert all(json.loads(line)["text"] for line in some.log.splitlines())
-        began = asyncio.get_running_loop().time()
         assert await some.kill(signal.SIGTERM) == 0
-        assert asyncio.get_running_loop().time() - began < 5.0
         assert "Paused" in json.dumps(server.cards())
         await some.connect(LONGTAKE_WORKERS="0")
         await until(lambda: "Queued" in json.dumps(server.cards()))

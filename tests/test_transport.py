@@ -53,8 +53,9 @@ async def test_what_was_said_while_the_line_was_cut_is_replayed_and_answered_onc
         assert (w.server.identified, w.server.resumed) == (1, 1)
         for event in [e for e in w.server.log if e["t"] == "MESSAGE_CREATE"]:
             await w.server.send(event)  # and once more
-        await asyncio.sleep(0.3)
-        assert len(w.server.ours()) == 2
+        await w.heard()
+        await w.turns(3)
+        assert len(w.server.ours()) == 3
 
 
 async def test_a_press_and_a_reaction_that_come_twice_count_once(tmp_path: Path):
@@ -65,7 +66,8 @@ async def test_a_press_and_a_reaction_that_come_twice_count_once(tmp_path: Path)
         await until(lambda: len(w.studio.jobs.queue()) == 1)
         for event in [e for e in w.server.log if e["t"] in ("INTERACTION_CREATE", "MESSAGE_REACTION_ADD")]:
             await w.server.send(event)
-        await asyncio.sleep(0.3)
+        await w.heard()
+        await w.turns(3)
         assert len(w.studio.jobs.recent()) == 2
 
 
@@ -102,7 +104,7 @@ async def test_a_long_rate_limit_of_edits_does_not_hold_up_the_film(tmp_path: Pa
         await w.film(card)
         await until(w.server.films, seconds=5)
         edits = [path for method, path in w.server.calls if method == "PATCH"]
-        await asyncio.sleep(1.5)
+        await w.turns(15)
         assert [path for method, path in w.server.calls if method == "PATCH"] == edits, "the card is left alone"
 
 
@@ -148,7 +150,7 @@ async def test_words_and_reactions_of_a_gap_are_found_also_where_nobody_spoke_be
             await until(lambda: len(w.studio.jobs.queue()) == 1 and server.ours(CHANNEL + 1))
             assert w.studio.jobs.queue()[0].errand.requester == f"discord:{BOB}"
         async with connected(server, tmp_path) as w:
-            await asyncio.sleep(0.5)
+            await w.turns(5)
             assert len(w.studio.jobs.recent()) == 2, "once, however often it is looked at"
 
 
@@ -169,7 +171,7 @@ async def test_a_card_and_an_answer_that_fail_once_are_sent_again_and_stand_ther
         w.server.faults.append(Fault("POST", MESSAGES, 503, after=True))
         await w.server.say(BOB, "@ help")
         await until(lambda: [path for method, path in w.server.calls if method == "POST"].count(ROOM) == 4)
-        await asyncio.sleep(0.2)
+        await w.turns(3)
         assert len(w.server.ours()) == 2
 
 
@@ -234,12 +236,13 @@ async def test_a_slow_upload_holds_up_no_other_card(tmp_path: Path):
     async with wire(tmp_path) as w:
         card = await w.card()
         await w.film(card)
-        w.server.faults.append(Fault("POST", MESSAGES, delay=3.0))
+        arrives = asyncio.Event()
+        w.server.faults.append(Fault("POST", MESSAGES, waits=arrives))
         await until(lambda: not w.server.faults)
-        began = asyncio.get_running_loop().time()
         await w.server.say(BOB, "@ status")
         await until(lambda: "take" in w.server.ours()[-1]["content"])
-        assert asyncio.get_running_loop().time() - began < 2.0
+        assert not w.server.films()
+        arrives.set()
         await until(w.server.films)
 
 
@@ -273,7 +276,7 @@ async def test_a_film_that_nobody_can_get_is_kept_and_not_tried_for_ever(tmp_pat
         take = await w.film(card)
         await until(lambda: not w.studio.cards.followed())
         calls = len(w.server.calls)
-        await asyncio.sleep(1.2)
+        await w.turns(12)
         assert len(w.server.calls) == calls
         assert w.studio.takes.get(take.id) == take
 

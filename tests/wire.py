@@ -41,6 +41,17 @@ class Wire:
         await until(self.studio.jobs.queue)
         return self.films.finish(await self.films.work(), seconds)
 
+    async def heard(self) -> None:
+        """Wait until a question is answered, which was asked after all that was said before."""
+        before = len(self.server.ours())
+        await self.server.say(ANN, "@ help")
+        await until(lambda: len(self.server.ours()) > before)
+
+    async def turns(self, count: int) -> None:
+        """Let the bot's watch go round so many times: what it would do of itself, it has done then."""
+        then = self.client.watching.current_loop + count
+        await until(lambda: self.client.watching.current_loop >= then)
+
     async def filmed(self) -> Take:
         """From words to a take that waits to be handed over."""
         return await self.film(await self.card())
