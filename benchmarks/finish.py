@@ -172,11 +172,11 @@ def previews(options: argparse.Namespace, models: Models, folder: Path) -> dict[
     (out / "media").mkdir(parents=True)
     shutil.copy(photos()[0], out / "media" / PHOTO)
     work = WorkFolder(out, plan)
-    writer = PreviewWriter(work, plan, models.previewer)
     with torch.inference_mode():
-        handover = opening(plan, work, models)
+        handover, shown = opening(plan, work, models)
+        writer = PreviewWriter(work, plan, handover, shown, models.previewer)
         started = time.perf_counter()
-        writer.begin(1, handover)
+        writer.begin(1, continues=False)
         latents = denoise(plan.windows[0], handover, plan.sampling, models, writer.see)
         pixels = models.vae.decode_all(latents, models.latents_per_call)
         window = time.perf_counter() - started

@@ -50,7 +50,7 @@ from planner.presets import PRESETS
 from storage.schema import Expert, Plan, Size, StartImage, Storyboard, StoryboardWindow, Window
 
 GIB = 2**30
-CONTEXT_GIB = 0.6  # of a card, that CUDA itself takes
+CONTEXT_GIB = 0.85  # of a card, that CUDA itself takes
 WINDOW = Window(prompt="a dog runs along the beach", negative="blurred", seed=1)
 
 
@@ -172,8 +172,8 @@ def build(options: argparse.Namespace, plan: Plan, device: torch.device) -> tupl
         text=cast("TextEncoder", RandomTexts(sizes, device)),
         device=device,
         trained=False,
-        latents_per_call=4,
         finish_dir=ROOT,
+        latents_per_call=4,
     )
     return models, need
 

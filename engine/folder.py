@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from engine.condition import eve_of, tail_of
 from storage.disk import whole
 from storage.footage import Frames
 from storage.renders import preview_name, segment_name
@@ -27,45 +28,60 @@ MEASURED = TypeAdapter(tuple[Measured, ...])
 
 @dataclass(frozen=True)
 class Handover:
-    """What a window hands to the next one. Anchor and tail are [B, 16, 1, h, w]; no tail before the first window.
+    """The latents that a window hands to the next one. Anchor and tail are [B, 16, 1, h, w].
 
-    `eve` are the latent frames before the tail, [B, 16, 2, h, w], which only the decoder looks at; `shown` are the last
-    frames that the film shows so far, [F, H, W, 3], before it is finished; `measured` are the windows so far.
+    Before the first window there is no tail. `eve` are the latent frames before the tail, [B, 16, 2, h, w], which only
+    the decoder looks at.
     """
 
     anchor: Tensor
     tail: Tensor | None = None
-    shown: Frames | None = None
-    measured: tuple[Measured, ...] = ()
     eve: Tensor | None = None
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> "Handover":
-        """Read a handover that `save` wrote; one of an older Longtake has no frames, measures, or eve."""
+        """Read a handover that `save` wrote; one of an older Longtake has no eve."""
         with safe_open(path, "pt", device=str(device)) as file:
-            told = (file.metadata() or {}).get("measured", "[]")
-            latents = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        shown = latents["shown"].cpu().numpy() if "shown" in latents else None
-        eve = latents["eve"][None] if "eve" in latents else None
-        return cls(latents["anchor"][None], latents["tail"][None], shown, MEASURED.validate_json(told), eve)
+            eve = file.get_tensor("eve")[None] if "eve" in file.keys() else None  # noqa: SIM118
+            return cls(file.get_tensor("anchor")[None], file.get_tensor("tail")[None], eve)
+
+    def after(self, latents: Tensor) -> "Handover":
+        """What a window hands on that was handed this. latents: [B, 16, T, h, w]"""
+        return Handover(self.anchor, tail_of(latents), eve_of(latents))
 
     def on_host(self) -> "Handover":
         """The same in the host's memory, where no work of a GPU stands before it."""
         tail, eve = (None if latents is None else latents.cpu() for latents in (self.tail, self.eve))
         return replace(self, anchor=self.anchor.cpu(), tail=tail, eve=eve)
 
-    def save(self, path: Path) -> None:
-        """Write the latents in float32, unbatched, and the rest as it is: the file is whole or not there.
+    def save(self, path: Path, shown: "Shown") -> None:
+        """Write the latents in float32, unbatched, and beside them what the film shows: the file is whole or not there.
 
         DiskFull without room.
         """
         assert self.tail is not None, "only a filmed window has a tail"
         latents = {"anchor": self.anchor, "tail": self.tail} | ({} if self.eve is None else {"eve": self.eve})
         tensors = {name: latent[0].float().cpu().contiguous() for name, latent in latents.items()}
-        if self.shown is not None:
-            tensors["shown"] = torch.tensor(self.shown)
+        if shown.frames is not None:
+            tensors["shown"] = torch.tensor(shown.frames)
         with whole(path) as partial:
-            partial.write_bytes(save(tensors, {"measured": MEASURED.dump_json(self.measured).decode()}))
+            partial.write_bytes(save(tensors, {"measured": MEASURED.dump_json(shown.measured).decode()}))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a film shows so far: its last frames [F, H, W, 3], before they are finished, and its windows as measured."""
+
+    frames: Frames | None = None
+    measured: tuple[Measured, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> "Shown":
+        """Read it from beside a handover; that of an older Longtake has no frames and no measures."""
+        with safe_open(path, "pt") as file:
+            told = (file.metadata() or {}).get("measured", "[]")
+            frames = file.get_tensor("shown").numpy() if "shown" in file.keys() else None  # noqa: SIM118
+        return cls(frames, MEASURED.validate_json(told))
 
 
 def belongs_to(root: Path, plan: Plan) -> bool:
@@ -127,9 +143,13 @@ class WorkFolder:
         """What the finished window `number` hands on."""
         return Handover.load(self._handover(number), device)
 
-    def finish(self, number: int, handover: Handover) -> None:
+    def shown(self, number: int) -> Shown:
+        """What the film shows up to the finished window `number`."""
+        return Shown.load(self._handover(number))
+
+    def finish(self, number: int, handover: Handover, shown: Shown) -> None:
         """Mark window `number`, whose segment is written, as finished."""
-        handover.save(self._handover(number))
+        handover.save(self._handover(number), shown)
 
     def _handover(self, number: int) -> Path:
         return self.root / f"window-{number:03}.safetensors"

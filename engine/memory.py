@@ -85,11 +85,15 @@ class Precision:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a plan's networks are kept, and how many latents the VAE decodes a call."""
+    """Where a plan's networks are kept, and how many latents the VAE decodes a call.
+
+    `beside`: a window is decoded while the next one is denoised.
+    """
 
     tier: Tier
     text_on_device: bool
     latents_per_call: int
+    beside: bool
 
     def within(self, other: "Placement") -> bool:
         """Whether networks kept like this leave as much room as `other`, or more."""
@@ -105,12 +109,11 @@ def place(need: Need, available: int | None, wanted: Tier | None = None, largest
     used = {Tier.RESIDENT: need.resident, Tier.EXPERT: need.expert}
     fitting = (tier for tier in Tier if tier.step >= largest.step and used.get(tier, 0) <= room)
     tier = wanted or next(fitting)
+    text_on_device = tier is Tier.RESIDENT and need.resident + need.text_encoder <= room
     spare = need.working + max(0, room - used[tier]) if tier in used else need.working
-    return Placement(
-        tier=tier,
-        text_on_device=tier is Tier.RESIDENT and need.resident + need.text_encoder <= room,
-        latents_per_call=next((count for count in LATENTS_PER_CALL if need.decoding(count) <= spare), 1),
-    )
+    latents_per_call = next((count for count in LATENTS_PER_CALL if need.decoding(count) <= spare), 1)
+    both = need.denoising + need.decoding(latents_per_call) + need.text_encoder * text_on_device
+    return Placement(tier, text_on_device, latents_per_call, beside=tier is Tier.RESIDENT and both <= spare)
 
 
 def room_for_blocks(tier: Tier, need: Need, sizes: Sequence[int], free: int) -> int:

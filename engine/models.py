@@ -47,8 +47,9 @@ class Models:
     text: TextEncoder
     device: torch.device
     trained: bool
-    latents_per_call: int  # of the VAE's decoder
     finish_dir: Path  # where the networks of engine/finish lie
+    latents_per_call: int = 1  # of the VAE's decoder
+    beside: bool = False  # a window is decoded while the next one is denoised
     step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
     previewer: Previewer | None = None  # what shows latents of this model quickly, where that is known
     pool: Pool | None = None  # in which the experts' blocks take turns, where they do not all stay on the device
@@ -97,7 +98,12 @@ class ModelShelf:
             self._loaded = loaded
         self._make_room(loaded, plan)
         loaded.models.text.prepare(text for window in plan.windows for text in (window.prompt, window.negative))
-        return replace(loaded.models, latents_per_call=self._latents_per_call(self._placement(loaded.parts, plan)))
+        placement = self._placement(loaded.parts, plan)
+        return replace(
+            loaded.models,
+            latents_per_call=self._latents_per_call(placement),
+            beside=placement.beside and self.device.type == "cuda",  # a CPU has nothing to fill its gaps with
+        )
 
     def shrink(self) -> Tier | None:
         """Let go of the models in use; from now on they are loaded in the next smaller tier, which comes back.
@@ -170,7 +176,6 @@ class ModelShelf:
             text=text,
             device=self.device,
             trained=parts.trained,
-            latents_per_call=self._latents_per_call(placement),
             finish_dir=self.finish_dir,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
             previewer=parts.load_previewer(),

@@ -9,25 +9,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from engine.colours import corrected
-from engine.condition import eve_of, in_film, tail_of, without_end
-from engine.decode import Decode, decode_with_what_fits
+from engine.condition import eve_of, tail_of, without_end
+from engine.darkroom import Darkroom
 from engine.denoise import denoise
 from engine.finish.finisher import Finisher
-from engine.folder import Handover, WorkFolder
+from engine.folder import Handover, Shown, WorkFolder
 from engine.guide_video import window_guide
-from engine.measures import measured, seam_between
 from engine.models import Models
-from engine.pixels import frames_to_pixels, picture_to_pixels, to_uint8
+from engine.pixels import frames_to_pixels, picture_to_pixels
 from engine.preview_writer import PreviewWriter
 from engine.segments import fitted, join
 from engine.writer import WindowWriter
 from storage import sandbox
-from storage.footage import Frames
 from storage.pictures import load_picture
 from storage.schema import ContinueTake, ContinueVideo, Measured, Plan, Progress, Size, Stage, StartImage
 from storage.timeline import OVERLAP_FRAMES, film_frames_in
@@ -54,31 +50,31 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
 
     `out/media/` holds the files that the plan names. Finished windows stay in `out`: a render that was killed goes on
     at its first unfinished window. Same plan, same video, bit for bit on one machine. While a window is denoised the
-    one before is written, so that it is told of as filmed a little later.
+    one before is written, and decoded where there is memory for it, so that it is told of as filmed a little later.
     """
     folder = WorkFolder(out, plan)
     report = Reporter(plan, on_progress)
     finisher = Finisher.of(plan, models.finish_dir, models.device)
-    handover = opening(plan, folder, models)
-    previews = PreviewWriter(folder, plan, models.previewer)
-    with WindowWriter(folder, finisher.size, report.filmed, finisher.fps) as writer:
+    handover, shown = opening(plan, folder, models)
+    darkroom = Darkroom(plan, models, finisher, shown)
+    previews = PreviewWriter(folder, plan, handover, shown, models.previewer)
+    with WindowWriter(folder, finisher.size, report.filmed, finisher.fps, beside=models.beside) as writer:
         for number, window in enumerate(plan.windows, start=1):
             if folder.has(number):
-                handover = folder.handover(number, models.device)
+                handover, darkroom.shown = folder.handover(number, models.device), folder.shown(number)
                 continue
             report(Stage.DENOISING, number, 0)
             if window.anchor:
                 handover = replace(handover, anchor=encode_picture(folder.media(window.anchor), plan.size, models))
-            previews.begin(number, handover)
+            previews.begin(number, continues=handover.tail is not None)
             on_step = partial(stepped, report, writer, previews, number)
             guide = window_guide(plan, number, handover, folder, models)
             latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing, guide)
             latents = without_end(latents, plan.discard_frames)
             report(Stage.DECODING, number, plan.sampling.steps)
-            filmed = Filmed(latents, *decoded_frames(latents, handover, plan.color_correction, models))
-            finished = finisher.finished([filmed.shown], handover.shown, window.seed)
-            handover = handed_on(filmed, handover, plan.source.head_windows + number)
-            writer.write(number, finished, handover)
+            developed = darkroom.exposed(number, latents, handover)
+            handover = handover.after(latents)
+            writer.write(number, handover, developed)
     report(Stage.JOINING, len(plan.windows), plan.sampling.steps)
     return joined(plan, folder, finisher)
 
@@ -101,26 +97,26 @@ def joined(plan: Plan, folder: WorkFolder, finisher: Finisher) -> Rendering:
     parts = [*head(plan, folder, finisher), *segments]
     count = join(parts, folder.film, plan.model_dump_json(), finisher.fps)
     frames = film_frames_in(count, plan.finish.interpolation)
-    measured = folder.handover(windows, torch.device("cpu")).measured
-    return Rendering(folder.film, folder.tail(windows), frames, windows, measured)
+    return Rendering(folder.film, folder.tail(windows), frames, windows, folder.shown(windows).measured)
 
 
-def opening(plan: Plan, folder: WorkFolder, models: Models) -> Handover:
+def opening(plan: Plan, folder: WorkFolder, models: Models) -> tuple[Handover, Shown]:
     """What the first window is handed: the source's anchor, and the tail and last frames of what the film continues."""
     match plan.source:
         case StartImage(image=image):
-            return Handover(encode_picture(folder.media(image), plan.size, models))
+            return Handover(encode_picture(folder.media(image), plan.size, models)), Shown()
         case ContinueTake(video=video, tail=tail):
-            handover = Handover.load(folder.media(tail), models.device)
-            if handover.shown is None:  # of an older Longtake
-                return replace(handover, shown=sandbox.read_tail(folder.media(video), OVERLAP_FRAMES, None, plan.size))
-            return handover
+            shown = Shown.load(folder.media(tail))
+            if shown.frames is None:  # of an older Longtake
+                frames = sandbox.read_tail(folder.media(video), OVERLAP_FRAMES, None, plan.size)
+                shown = replace(shown, frames=frames)
+            return Handover.load(folder.media(tail), models.device), shown
         case ContinueVideo(video=video, keep_frames=keep):
             frames = sandbox.read_tail(folder.media(video), TAIL_FRAMES, keep, plan.size)
             pixels = frames_to_pixels(frames).to(models.device)
             last, all_of_them = models.vae.encode(pixels[:, :, -1:]), models.vae.encode(pixels)
             eve = eve_of(all_of_them) if len(frames) == TAIL_FRAMES else None
-            return Handover(last, tail_of(all_of_them), frames[-OVERLAP_FRAMES:], eve=eve)
+            return Handover(last, tail_of(all_of_them), eve), Shown(frames[-OVERLAP_FRAMES:])
 
 
 def head(plan: Plan, folder: WorkFolder, finisher: Finisher) -> list[Path]:
@@ -141,50 +137,6 @@ def head(plan: Plan, folder: WorkFolder, finisher: Finisher) -> list[Path]:
 def encode_picture(path: Path, size: Size, models: Models) -> Tensor:
     """The latent of one picture: [B, 16, 1, h, w]"""
     return models.vae.encode(picture_to_pixels(load_picture(path), size).to(models.device))
-
-
-def decoded_frames(
-    latents: Tensor, handover: Handover, color_correction: float, models: Models
-) -> tuple[Frames, Frames]:
-    """What a window repeats of the film, and what it shows, in the colours of what was shown before.
-
-    latents: [B, 16, T, h, w] -> twice [F, H, W, 3]
-    """
-    whole = in_film(latents, handover.tail, handover.eve)
-    reference = None
-    if color_correction and handover.shown is not None:
-        reference = frames_to_pixels(handover.shown[-1:]).to(models.device)
-
-    def in_colours(pixels: Tensor) -> Tensor:
-        return pixels if reference is None else corrected(pixels, reference, color_correction)
-
-    def decoded(decode: Decode) -> Frames:
-        return np.concatenate([to_uint8(in_colours(pixels)) for pixels in decode(whole)])
-
-    frames = decode_with_what_fits(models.vae, models.latents_per_call, decoded)
-    known = 0 if handover.tail is None else whole.shape[2] - latents.shape[2] + 2  # up to the tail
-    repeated = models.vae.config.frames(known)
-    return frames[:repeated], frames[repeated:]
-
-
-@dataclass(frozen=True)
-class Filmed:
-    """A window: its latents [B, 16, T, h, w], what it repeats of the film and what it shows, each [F, H, W, 3]."""
-
-    latents: Tensor
-    repeated: Frames
-    shown: Frames
-
-
-def handed_on(filmed: Filmed, before: Handover, number: int) -> Handover:
-    """What window `number` of the whole film hands on, with what was measured of it."""
-    seam = None
-    if before.shown is not None and len(filmed.repeated):
-        seam = seam_between(before.shown, filmed.repeated[-len(before.shown) :])
-    told = measured(number, filmed.shown, seam, before.measured)
-    last = filmed.shown[-OVERLAP_FRAMES:].copy()  # a view would hold the whole window
-    latents = filmed.latents
-    return Handover(before.anchor, tail_of(latents), last, (*before.measured, told), eve_of(latents))
 
 
 @dataclass(frozen=True)

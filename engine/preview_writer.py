@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from engine.folder import Handover, WorkFolder
+from engine.folder import Handover, Shown, WorkFolder
 from engine.pixels import frames_to_pixels, picture_to_pixels
 from engine.preview import Previewer, fitted_preview, preview_strip
 from storage.disk import whole
@@ -23,14 +23,17 @@ SHARE = 0.01  # at most, of the time that the window has taken so far
 
 @dataclass
 class PreviewWriter:
-    """Draws what a window looks like so far, with `previewer`, or with a map that is fitted to what the window begins
-    from. No film needs it: where it fails, that is logged, and the render goes on without.
+    """Draws what a window looks like so far, with `previewer`, or with a map that is fitted to what the film begins
+    from: its `opening`, and what is `shown` before. No film needs it: where it fails, that is logged, and the render
+    goes on without.
 
     What the next picture will cost, the last one tells; half of it in a new window, lest one slow picture be the last.
     """
 
     folder: WorkFolder
     plan: Plan
+    opening: Handover
+    shown: Shown
     previewer: Previewer | None = None
     now: Callable[[], float] = time.monotonic
     spent: float = field(default=0.0, init=False)  # seconds, in this window
@@ -38,10 +41,10 @@ class PreviewWriter:
     _window: "_Window | None" = field(default=None, init=False)
     _failed: bool = field(default=False, init=False)
 
-    def begin(self, number: int, handover: Handover) -> None:
-        """Window `number` of the plan, which begins from `handover`, is denoised from now on."""
+    def begin(self, number: int, *, continues: bool) -> None:
+        """Window `number` of the plan is denoised from now on. Latent frame 0 of one that `continues` is its anchor."""
         began = self.now()
-        self._window = _Window(number, handover, began, last=began, previewer=self.previewer)
+        self._window = _Window(number, continues, began, last=began)
         self._cost /= 2
         self.spent = 0.0
 
@@ -51,7 +54,7 @@ class PreviewWriter:
         if window is None or self._failed or step >= self.plan.sampling.steps or not self._due(window):
             return
         if video.is_cuda:  # the step's own work is not the picture's
-            torch.cuda.synchronize(video.device)
+            torch.cuda.current_stream(video.device).synchronize()
         started = self.now()
         try:
             self._draw(window, video)
@@ -67,25 +70,24 @@ class PreviewWriter:
         return now - window.last >= PAUSE_SECONDS and self.spent + self._cost <= SHARE * (now - window.began)
 
     def _draw(self, window: "_Window", video: Tensor) -> None:
-        if window.previewer is None:
-            window.previewer = fitted_preview(*self._known(window))
-        strip = preview_strip(video, window.previewer, continues=window.handover.tail is not None)
+        if self.previewer is None:
+            self.previewer = fitted_preview(*self._known())
+        strip = preview_strip(video, self.previewer, continues=window.continues)
         with whole(self.folder.preview(window.number), lasting=False) as partial:
             strip.save(partial, "JPEG", quality=85)
 
-    def _known(self, window: "_Window") -> tuple[Tensor, Tensor]:
-        """A latent frame of which the picture is known: the tail, or the anchor of a film's first window.
+    def _known(self) -> tuple[Tensor, Tensor]:
+        """A latent frame of which the picture is known: the tail that the film goes on from, or its first anchor.
 
         -> [1, 16, 1, h, w] and [1, 3, 1, H, W]
         """
-        handover = window.handover
-        if handover.tail is not None:
-            assert handover.shown is not None, "a tail comes with the frames that show it"
-            return handover.tail, frames_to_pixels(handover.shown[-1:])
+        if self.opening.tail is not None:
+            assert self.shown.frames is not None, "a tail comes with the frames that show it"
+            return self.opening.tail, frames_to_pixels(self.shown.frames[-1:])
         assert isinstance(self.plan.source, StartImage), "without a tail, a film begins from a picture"
-        picture = self.folder.media(self.plan.windows[window.number - 1].anchor or self.plan.source.image)
         longest_side = max(self.plan.size.width, self.plan.size.height)
-        return handover.anchor, picture_to_pixels(load_picture(picture, longest_side=longest_side), self.plan.size)
+        picture = load_picture(self.folder.media(self.plan.source.image), longest_side=longest_side)
+        return self.opening.anchor, picture_to_pixels(picture, self.plan.size)
 
 
 @dataclass
@@ -93,7 +95,6 @@ class _Window:
     """The window that is denoised: when it began, and when its last picture was drawn."""
 
     number: int
-    handover: Handover
+    continues: bool
     began: float
     last: float
-    previewer: Previewer | None

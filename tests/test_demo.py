@@ -12,9 +12,11 @@ from engine.demo.captions import TEXT_TOKENS, Beat, Wording
 from engine.demo.clips import Projector
 from engine.demo.film import Director, Film, stack
 from engine.demo.inflate import inflate
+from engine.demo.keeping import compared
 from engine.demo.measures import flow, happened, onset
 from engine.demo.pool import FORGIVING, Pool, loops
 from engine.demo.reading import FIRST_SLOT, LEVELS, NAMES, Tokens, controls
+from engine.demo.stage import SLOTS, STRIDE, WINDOW, Stage, colours
 from engine.demo.student import narrowed
 from engine.demo.train_vae import FARTHEST, NEAREST, estranged, moved, moves
 from engine.demo.training import no_tokens
@@ -172,6 +174,34 @@ def drawn(count: int) -> Film:
     return stack([director.film() for _ in range(count)])
 
 
+def test_day_leaves_what_was_hidden_as_it_was_and_makes_a_plain_picture_glow() -> None:
+    stage = Stage.empty(np.zeros(SLOTS, np.int64))
+    stage.begin("night", 10)
+    stage.begin("day", 40)
+    shown = colours(stage.levels)
+    assert shown[30, :, :3].sum() < 0.5 * shown[0, :, :3].sum()
+    np.testing.assert_array_equal(shown[-1], shown[0])
+    stage.begin("day", 80)
+    assert colours(stage.levels)[-1].sum() > 1.1 * shown[0].sum()
+
+
+def test_day_breaks_after_a_night_in_one_of_eight_windows_while_the_anchor_shows_the_day() -> None:
+    film = drawn(400)
+    light, anchor = (colour[..., :3].sum(-1).mean(-1) for colour in (film.colour, film.anchor_colour))
+    dark = (light > 0.2) & (light < 0.55) & (light.diff(dim=1, prepend=light[:, :1]).abs() < 1e-4)
+    windows = []
+    for first in (0, STRIDE):
+        window = slice(first, first + WINDOW)
+        night = torch.where(dark[:, window], light[:, window], 9.0).amin(1)
+        windows.append((anchor > 0.9) & (light[:, window][:, -1] > night + 0.3))
+    first, second = windows
+    assert 0.1 < torch.stack(windows).float().mean() < 0.16
+    for broken, at in ((first, 0), (second, STRIDE)):
+        begins_dark = light[:, at] < 0.6
+        assert (broken & begins_dark).any()
+        assert (broken & ~begins_dark).any()
+
+
 def test_a_film_whose_second_window_ends_as_it_began_loops() -> None:
     film = drawn(1)
     quiet = film._replace(camera=film.camera * 0, weather=film.weather * 0, place=film.place * 0)
@@ -215,6 +245,24 @@ def test_flow_is_how_far_a_clip_moves_in_a_second(right: int, down: int):
     picture = (picture_to_pixels(photo, Size(width=320, height=192))[0, :, 0] + 1) / 2
     frames = [picture[:, down * f : down * f + 144, right * f : right * f + 256] * (1 - f / 50) for f in range(17)]
     assert flow(torch.stack(frames, dim=1).clamp(0, 1)) == pytest.approx(16 * (right**2 + down**2) ** 0.5, abs=0.8)
+
+
+def test_a_pale_day_after_night_keeps_its_drawing_and_a_torn_one_does_not() -> None:
+    cat = load_picture(DEMO.parents[2] / "examples" / "cat.jpg")
+    photo = (picture_to_pixels(cat, Size(width=256, height=144))[0, :, 0] + 1) / 2
+    level = torch.cat([torch.full((30,), 0.3), torch.linspace(0.3, 1, 16), torch.ones(35)])
+    true = photo[:, None] * level[:, None, None]
+    pale = 0.7 * true + 0.2
+    torn = true.clone()
+    torn[:, 40:] = torch.cat(torn[:, 40:].split(16, dim=2)[::-1], dim=2)
+    good, faded, bad = (compared(pixels, photo, photo) for pixels in (true, pale, torn))
+    assert min(good.plain, good.matched, faded.matched) > 35
+    assert good.distance < 1
+    assert min(good.dullest, good.unlike, faded.dullest, faded.unlike) > 0.97
+    assert faded.plain < good.plain - 10
+    assert faded.distance > 5
+    assert bad.matched < 18
+    assert bad.unlike < 0.5
 
 
 def test_things_are_stuck_on_photographs_to_train_on() -> None:

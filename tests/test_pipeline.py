@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +44,15 @@ Film = Callable[..., Rendering]
 def film(shelf: ModelShelf, tmp_path: Path) -> Film:
     """Render a plan into a folder of its own, with both photographs and any other files laid out."""
 
-    def render_in(name: str, plan: Plan, media: dict[str, Path] | None = None, **options: object) -> Rendering:
+    def render_in(
+        name: str, plan: Plan, media: dict[str, Path] | None = None, *, beside: bool = False, **options: object
+    ) -> Rendering:
         out = tmp_path / name
         draw(out / "media" / PHOTO, seed=1)
         draw(out / "media" / OTHER_PHOTO, seed=2)
         for media_id, path in (media or {}).items():
             shutil.copy(path, out / "media" / media_id)
-        return render(plan, shelf.load(plan), out, **options)
+        return render(plan, replace(shelf.load(plan), beside=beside), out, **options)
 
     return render_in
 
@@ -163,10 +166,21 @@ def test_an_anchor_stays_until_another_one_is_named_also_over_a_continuation(fil
     assert np.array_equal(frames_of(usual)[:81], frames_of(at_once)[:81])
 
 
+def test_a_film_is_the_same_where_windows_are_developed_beside_the_next_ones(film: Film):
+    plan = film_plan([window(1), window(2, anchor=OTHER_PHOTO), window(3)]).model_copy(update={"color_correction": 1.0})
+    one_by_one, beside = film("one by one", plan), film("beside", plan, beside=True)
+    assert beside.video.read_bytes() == one_by_one.video.read_bytes()
+    assert beside.tail.read_bytes() == one_by_one.tail.read_bytes()
+    assert beside.measured == one_by_one.measured
+
+
+@pytest.mark.parametrize("beside", [False, True])
 @pytest.mark.parametrize(
     ("stage", "number"), [(Stage.DENOISING, 2), (Stage.DECODING, 2), (Stage.FILMED, 2), (Stage.JOINING, 3)]
 )
-def test_a_render_that_was_stopped_anywhere_goes_on_as_if_undisturbed(film: Film, stage: Stage, number: int):
+def test_a_render_that_was_stopped_anywhere_goes_on_as_if_undisturbed(
+    film: Film, stage: Stage, number: int, beside: bool
+):
     plan = film_plan([window(1), window(2), window(3)])
     seen: list[Progress] = []
 
@@ -175,8 +189,8 @@ def test_a_render_that_was_stopped_anywhere_goes_on_as_if_undisturbed(film: Film
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        film("stopped", plan, on_progress=stop)
-    resumed = film("stopped", plan, on_progress=seen.append)
+        film("stopped", plan, on_progress=stop, beside=beside)
+    resumed = film("stopped", plan, on_progress=seen.append, beside=beside)
     kept = number - 1 if stage in (Stage.DENOISING, Stage.DECODING) else number
     assert {p.window for p in seen if p.stage is Stage.FILMED} == set(range(kept + 1, 4))
     assert resumed.video.read_bytes() == film("undisturbed", plan).video.read_bytes()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bot.cli import display
 from engine import preview_writer
-from engine.folder import Handover, WorkFolder
+from engine.folder import Handover, Shown, WorkFolder
 from engine.models import ModelShelf
 from engine.pipeline import Rendering, render
 from engine.preview import STRIP_HEIGHT, Pictures, Previewer
@@ -58,8 +58,10 @@ def slow(clock: Clock, costs: float) -> Previewer:
 
 
 def begin(folder: Path, clock: Clock, costs: float) -> PreviewWriter:
-    writer = PreviewWriter(WorkFolder(folder, LONG), LONG, slow(clock, costs), clock)
-    writer.begin(1, Handover(VIDEO[:, :, :1]))
+    writer = PreviewWriter(
+        WorkFolder(folder, LONG), LONG, Handover(VIDEO[:, :, :1]), Shown(), slow(clock, costs), clock
+    )
+    writer.begin(1, continues=False)
     return writer
 
 
@@ -96,7 +98,7 @@ def test_whatever_a_picture_costs_a_window_gives_it_a_hundredth_of_its_time(tmp_
     drawn_at(writer, clock, 3.0)
     for number in (2, 1, 2, 1, 2):
         began = clock.time
-        writer.begin(number, Handover(VIDEO[:, :, :1], VIDEO[:, :, :1]))
+        writer.begin(number, continues=True)
         drawn_at(writer, clock, 3.0)
         if costs <= 0.3:
             assert 0 < writer.spent <= SHARE * (clock.time - began)
@@ -110,7 +112,7 @@ def test_a_slow_picture_is_not_the_last_of_a_film(tmp_path: Path) -> None:
     writer.previewer = slow(clock, costs=0.05)
     seen = []
     for _ in range(8):
-        writer.begin(2, Handover(VIDEO[:, :, :1], VIDEO[:, :, :1]))
+        writer.begin(2, continues=True)
         seen += drawn_at(writer, clock, 3.0)
     assert seen
 
@@ -160,14 +162,24 @@ def test_a_film_is_the_same_with_and_without_previews(
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_preview_shows_moments_of_its_window_in_the_films_own_colours(
-    shelf: ModelShelf, tmp_path: Path, number: int
-) -> None:
-    """Without a map of its own a model gets one from the picture that a window begins from."""
+def test_a_preview_shows_four_moments_of_its_window(shelf: ModelShelf, tmp_path: Path, number: int) -> None:
+    """Without a map of its own a model gets one from the picture that the film begins from."""
     film(shelf, two_windows(), tmp_path)
     with Image.open(tmp_path / f"window-00{number}.jpg") as strip:
         assert strip.size == (4 * round(STRIP_HEIGHT * SIZE.width / SIZE.height), STRIP_HEIGHT)
         assert np.asarray(strip).std() > 5
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_goes_on_from_a_video_is_shown_in_the_colours_of_its_last_frame(tmp_path: Path) -> None:
+    """The tail is what that frame looks like: a film whose latents stay there has its colour."""
+    frames = np.full((5, SIZE.height, SIZE.width, 3), (200, 100, 50), np.uint8)
+    tail = torch.full((1, 16, 1, 6, 8), 0.5)
+    writer = PreviewWriter(WorkFolder(tmp_path, LONG), LONG, Handover(tail, tail), Shown(frames))
+    writer.begin(1, continues=True)
+    writer.see(1, tail.expand(-1, -1, 3, -1, -1))
+    with Image.open(tmp_path / "window-001.jpg") as strip:
+        assert abs(np.asarray(strip).mean(axis=(0, 1)) - (200, 100, 50)).max() < 4
 
 
 @pytest.mark.usefixtures("eager")

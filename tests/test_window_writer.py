@@ -1,7 +1,7 @@
 """Laws of the thread that writes windows: it waits for nobody, and nobody's work is lost."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ import pytest
 import torch
 from filming import SIZE, film_plan, window
 
-from engine.folder import Handover, WorkFolder
+from engine.darkroom import Developed
+from engine.folder import Handover, Shown, WorkFolder
 from engine.segments import write_segment
 from engine.writer import WindowWriter
 from storage.footage import Frames
@@ -32,15 +33,19 @@ def later(go: threading.Event, seed: int) -> Iterator[Frames]:
     yield frames(seed)
 
 
+def developed(chunks: Iterable[Frames]) -> Callable[[], Developed]:
+    return lambda: Developed(chunks, Shown())
+
+
 def test_a_window_is_written_while_other_work_goes_on(folder: WorkFolder, tmp_path: Path):
     told: list[int] = []
     go = threading.Event()
     with WindowWriter(folder, SIZE, told.append) as writer:
-        writer.write(1, later(go, seed=1), HANDOVER)
+        writer.write(1, HANDOVER, developed(later(go, seed=1)))
         writer.tell()
         assert (told, folder.has(1)) == ([], False)
         go.set()
-        writer.write(2, [frames(2)], HANDOVER)
+        writer.write(2, HANDOVER, developed([frames(2)]))
         assert (told, folder.has(1)) == ([1], True), "one at a time, each told of when it is kept"
     assert (told, folder.has(2)) == ([1, 2], True)
     for number in (1, 2):
@@ -51,7 +56,7 @@ def test_a_window_is_written_while_other_work_goes_on(folder: WorkFolder, tmp_pa
 def test_what_was_written_meanwhile_is_told_of_when_asked_and_once(folder: WorkFolder):
     told: list[int] = []
     with WindowWriter(folder, SIZE, told.append) as writer:
-        writer.write(1, [frames(1)], HANDOVER)
+        writer.write(1, HANDOVER, developed([frames(1)]))
         while not told:
             writer.tell()
         writer.tell()
@@ -64,7 +69,7 @@ def test_a_window_that_was_begun_is_kept_whatever_ends_the_render(folder: WorkFo
 
     def stopped() -> None:
         with WindowWriter(folder, SIZE, told.append) as writer:
-            writer.write(1, later(go, seed=1), HANDOVER)
+            writer.write(1, HANDOVER, developed(later(go, seed=1)))
             go.set()
             raise KeyboardInterrupt
 
@@ -78,5 +83,32 @@ def test_a_window_that_was_begun_is_kept_whatever_ends_the_render(folder: WorkFo
 def test_what_goes_wrong_in_the_thread_is_raised_outside_and_nothing_is_told(folder: WorkFolder):
     told: list[int] = []
     with pytest.raises(ValueError, match="frames must be uint8"), WindowWriter(folder, SIZE, told.append) as writer:
-        writer.write(1, [frames(1)[:, 1:]], HANDOVER)
+        writer.write(1, HANDOVER, developed([frames(1)[:, 1:]]))
     assert (told, folder.has(1), folder.segment(1).exists()) == ([], False, False)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_window_is_developed_beside_other_work_where_there_is_room_for_it(folder: WorkFolder, beside: bool):
+    go, threads = threading.Event(), []
+
+    def develop() -> Developed:
+        assert not beside or go.wait(60)
+        threads.append(threading.current_thread())
+        return Developed([frames(1)], Shown())
+
+    with WindowWriter(folder, SIZE, lambda _: None, beside=beside) as writer:
+        writer.write(1, HANDOVER, develop)
+        assert threads == ([] if beside else [threading.main_thread()])
+        go.set()
+    assert len(threads) == 1
+    assert (threads[0] is threading.main_thread()) != beside
+    assert folder.has(1)
+
+
+def test_a_window_that_cannot_be_developed_is_not_kept_and_said_outside(folder: WorkFolder):
+    def develop() -> Developed:
+        raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError), WindowWriter(folder, SIZE, print, beside=True) as writer:
+        writer.write(1, HANDOVER, develop)
+    assert not folder.has(1)

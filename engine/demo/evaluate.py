@@ -23,16 +23,13 @@ from engine.demo.clips import centre, film_to, load_photos
 from engine.demo.config import STEPS
 from engine.demo.export import WEIGHTS
 from engine.demo.film import Film
+from engine.demo.keeping import dawns, nearness
 from engine.demo.measures import (
     camera_move,
-    camera_path,
     change,
     happened,
     lab,
-    luminance,
-    movement,
     onset,
-    seen_after,
     sharpness,
 )
 from engine.demo.stage import RAMP_SECONDS, WINDOW
@@ -45,6 +42,7 @@ from storage.timeline import DROPPED_FRAMES, FPS
 
 MEASURED = ("night", "day", "snow")
 ONSETS = ("night", "warm", "cool", "grey", "white", "black")
+PARTS = ("steps", "vae", "camera", "near", "effects", "dawn", "onset", "long")
 Say = Callable[[str], None]
 
 
@@ -101,26 +99,6 @@ def absences(quiet: list[Shot]) -> dict[str, str]:
     return {
         f"{effect}, not asked for and absent": share([not happened(effect, shot.pixels) for shot in quiet])
         for effect in MEASURED
-    }
-
-
-@torch.inference_mode()
-def nearness(camera: Camera, pictures: list[Tensor], rng: np.random.Generator) -> dict[str, str]:
-    """What pushing in for a window leaves of a picture: its last frame beside the picture itself, seen from there."""
-    filmed, kept, detail = [], [], []
-    for picture in pictures:
-        wording = CAMERA["in"][int(rng.integers(len(CAMERA["in"])))]
-        pixels = camera.film(camera.anchor(picture), None, f"Camera: {wording}.").pixels
-        photo = (picture + 1) / 2
-        first, last = luminance(torch.stack([photo, pixels[:, -1]], dim=1))
-        target = seen_after(photo, movement(first, last, camera_path(pixels)))[:, None]
-        coded = camera.vae.decode_all(camera.anchor(target[:, 0] * 2 - 1), LATENTS_PER_CALL).cpu()
-        filmed.append(psnr(pixels[None, :, -1:] * 2 - 1, target[None] * 2 - 1).item())
-        kept.append(psnr(coded, target[None] * 2 - 1).item())
-        detail.append(sharpness(pixels[:, -1:]) / sharpness(target))
-    return {
-        "pushed in, last frame against the photo": f"median {np.median(filmed):.2f} dB, least {min(filmed):.2f}; "
-        f"the VAE alone {np.median(kept):.2f}; sharpness {100 * np.median(detail):.0f} %"
     }
 
 
@@ -257,7 +235,9 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=10, help="of a long film")
     parser.add_argument("--films", type=int, default=2, help="long films, each with and without anchors")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", nargs="*", default=["steps", "vae", "camera", "near", "effects", "onset", "long"])
+    parser.add_argument(
+        "--only", nargs="*", default=["steps", "vae", "camera", "near", "effects", "dawn", "onset", "long"]
+    )
     parser.add_argument("--device", type=torch.device, default=CPU)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -290,6 +270,8 @@ def main() -> None:
         add(nearness(camera, pictures, rng))
     if "effects" in args.only:
         add(effects(camera, pictures, rng))
+    if "dawn" in args.only:
+        add(dawns(camera, pictures, np.random.default_rng(1)))
     if "onset" in args.only:
         add(onsets(camera, pictures, 3 * args.pictures, rng))
     if "long" in args.only:

@@ -28,7 +28,15 @@ VELOCITY = {
     "still": (0.0, 0.0, 0.0),
 }
 CAMERA_ODDS = (0.13, 0.13, 0.12, 0.12, 0.22, 0.16, 0.12)
-CALM = 0.15  # share of films in which nothing is asked for
+CALM = 0.19  # share of the other films in which nothing is asked for
+ARCS = 0.25  # share of films, of photographs by day, in which day breaks after a night
+ARC_ODDS = {
+    ((), ("night",), ("day",)): 0.48,
+    ((), ("night", "day"), ()): 0.14,
+    ((), (), ("night", "day")): 0.12,
+    (("night",), ("day",), ()): 0.14,
+    (("night",), (), ("day",)): 0.12,
+}  # what happens before window A, in it, and in window B
 ZOOMED = 0.3  # share of continuing films that begin near
 WORDINGS = 4  # captions of every window
 PASSING = ("cross_left", "cross_right", "hop", "rise")
@@ -66,20 +74,23 @@ class Director:
     def film(self) -> Film:
         """A film with what happens in it."""
         rng = self.rng
-        fresh = bool(rng.random() < 0.6)
         stage = Stage.empty(rng.integers(len(SPRITES), size=SLOTS))
         stage.levels["night"][:] = 1.0 if rng.random() < 0.07 else 0.0  # a photograph taken at night
         anchor_colour = colours(stage.levels)[0]
+        arc = not stage.levels["night"].any() and rng.random() < ARCS
+        arcs = list(ARC_ODDS)
+        before, *script = arcs[int(rng.choice(len(arcs), p=list(ARC_ODDS.values())))] if arc else ((), (), ())
+        fresh = not before and bool(rng.random() < 0.6)
         start = moving = np.zeros(3)
         if not fresh:
             start = np.clip(rng.normal(0, (0.28, 0.15, 0.2)), -0.7, 0.7)
             start[2] = rng.uniform(0.1, 0.8) if rng.random() < ZOOMED else start[2]
-            self._history(stage)
+            self._history(stage, before)
             moving = np.asarray(VELOCITY[self._one_of(list(VELOCITY))])
-        calm = bool(rng.random() < CALM)
+        calm = not arc and bool(rng.random() < CALM)
         pages = []
-        for first in (0, STRIDE):
-            move, beats = self._quiet(stage, first) if calm else self._window(stage, first)
+        for first, effects in zip((0, STRIDE), script, strict=True):
+            move, beats = self._quiet(stage, first) if calm else self._window(stage, first, effects, arc=arc)
             pages.append([self.wording.tell(move, beats, rng) for _ in range(WORDINGS)])
         return Film(
             seed=torch.tensor(int(rng.integers(1 << 40))),
@@ -97,10 +108,10 @@ class Director:
     def _one_of(self, names: list[str]) -> str:
         return names[int(self.rng.integers(len(names)))]
 
-    def _history(self, stage: Stage) -> None:
-        """What the windows before have left behind."""
-        for name in ("night", "day", *TINTS, "snow", "rain", "fog"):
-            if self.rng.random() < (0.16 if name == "snow" else 0.08):
+    def _history(self, stage: Stage, before: tuple[str, ...]) -> None:
+        """What the windows before have left behind: `before`, and what comes by chance."""
+        for name in ("night", *(() if before else ("day",)), *TINTS, "snow", "rain", "fog"):
+            if name in before or self.rng.random() < (0.16 if name == "snow" else 0.08):
                 stage.begin(name, 0)
         for level in stage.levels.values():
             level[:] = level[-1]
@@ -113,15 +124,20 @@ class Director:
         stage.velocity[first:] = VELOCITY["still"] if move else drift(np.arange(FILM - first) / FPS)
         return move, [Beat(0.0, "nothing", "")] if self.rng.random() < 0.5 else []
 
-    def _window(self, stage: Stage, first: int) -> tuple[str | None, list[Beat]]:
-        """Let a window happen, from frame `first` on; its camera and its beats."""
+    def _window(self, stage: Stage, first: int, script: tuple[str, ...], *, arc: bool) -> tuple[str | None, list[Beat]]:
+        """Let a window happen, from frame `first` on, with `script` among its effects; its camera and its beats."""
         rng = self.rng
         move = str(rng.choice(list(CAMERA), p=CAMERA_ODDS)) if rng.random() < 0.7 else None
-        count = int(rng.choice(4, p=(0.2, 0.42, 0.28, 0.1)))
+        count = max(len(script), int(rng.choice(4, p=(0.2, 0.42, 0.28, 0.1))))
+        scripted = dict(zip(sorted(rng.choice(count, len(script), replace=False)), script, strict=True))
         beats: list[Beat] = []
-        for seconds in self._times(count):
+        for index, seconds in enumerate(self._times(count)):
             frame = min(first + round(seconds * FPS), FILM - 1)
-            beats.append(self._beat(stage, frame, seconds, last=len(beats) == count - 1))
+            if index in scripted:
+                stage.begin(scripted[index], frame)
+                beats.append(Beat(seconds, "effect", scripted[index]))
+            else:
+                beats.append(self._beat(stage, frame, seconds, last=index == count - 1, arc=arc))
         turns = [beat for beat in beats if beat.kind == "camera"]
         if move is not None:
             stage.velocity[first:] = VELOCITY[move]
@@ -142,17 +158,18 @@ class Director:
             if (np.diff(times) >= 1.25).all():
                 return [float(time) for time in times]
 
-    def _beat(self, stage: Stage, frame: int, seconds: float, *, last: bool) -> Beat:
+    def _beat(self, stage: Stage, frame: int, seconds: float, *, last: bool, arc: bool) -> Beat:
         choice = self.rng.random()
         if choice < 0.17:
             return Beat(seconds, "camera", self._one_of(list(VELOCITY)))
         if choice < 0.6:
-            return self._effect(stage, frame, seconds, last=last)
+            return self._effect(stage, frame, seconds, last=last, arc=arc)
         if choice < 0.93:
             return self._sprite(stage, frame, seconds)
         return Beat(seconds, "nothing", "")
 
-    def _effect(self, stage: Stage, frame: int, seconds: float, *, last: bool) -> Beat:
+    def _effect(self, stage: Stage, frame: int, seconds: float, *, last: bool, arc: bool) -> Beat:
+        """Let light or weather change; in an arc, night and day come by the script alone, and nothing hides them."""
         on = {name for name, level in stage.levels.items() if level[frame] > 0.5}
         if on & {"black", "white"}:
             stage.begin("day", frame)
@@ -162,11 +179,13 @@ class Director:
             name = self._one_of(ends)
             stage.end(name, frame)
             return Beat(seconds, "end", name)
-        names = ["night", "day", "snow", "rain", "fog", *TINTS, *(("black", "white") if last else ())]
+        names = ["snow", "rain", "fog", *TINTS]
+        if not arc:
+            names += ["night", "day", *(("black", "white") if last else ())]
         names = [name for name in names if ("glow" if name == "day" else name) not in on]
         name = self._one_of(
-            names + [name for name in names if name in ("night", "day", "snow")] + ["snow"] * ("snow" in names)
-        )  # these twice as often, snow three times
+            names + [name for name in names for often in ("night", "day", "day", "snow", "snow") if name == often]
+        )  # night twice as often as others, day and snow three times
         stage.begin(name, frame)
         return Beat(seconds, "effect", name)
 

@@ -181,6 +181,18 @@ def sharpness(pixels: Tensor) -> float:
     return float(grey.diff(dim=1).abs().mean() + grey.diff(dim=2).abs().mean())
 
 
+def likeness(first: Tensor, second: Tensor) -> float:
+    """How alike two pictures of the same colours are drawn: the correlation of their contrasts. [3, H, W] each"""
+    a, b = contrast(torch.stack([first, second], dim=1)).flatten(1)
+    return float(F.cosine_similarity(a - a.mean(), b - b.mean(), dim=0))
+
+
+def recoloured(picture: Tensor, like: Tensor) -> Tensor:
+    """A picture whose channels have the means and spreads of another's. [3, H, W] each -> the same"""
+    gain = like.std((1, 2), keepdim=True) / picture.std((1, 2), keepdim=True).clamp_min(1e-3)
+    return (like.mean((1, 2), keepdim=True) + gain * (picture - picture.mean((1, 2), keepdim=True))).clamp(0, 1)
+
+
 def change(pixels: Tensor) -> Tensor:
     """Mean absolute difference of each frame to the one before. [F - 1]"""
     return pixels.diff(dim=1).abs().mean((0, 2, 3))

@@ -23,6 +23,7 @@ SLOTS = 2
 FLIERS = {"balloon", "butterfly", "rocket", "ufo", "ghost"}
 LEVELS = ("night", "glow", "warm", "cool", "grey", "black", "white", "snow", "rain", "fog")
 TINTS = ("warm", "cool", "grey")
+HIDING = ("night", "black", "white")  # what day ends and leaves the picture as it was, rather than bright
 RAMP_SECONDS = dict.fromkeys(LEVELS, 1.0) | {"rain": 0.8, "fog": 1.2, "black": 1.2, "white": 1.2}
 EXCLUDES = {
     "night": ("glow",),
@@ -58,11 +59,12 @@ class Stage:
         return bool(self.place[frame, slot, 2] > 0.5)
 
     def begin(self, effect: str, frame: int) -> None:
-        """Let an effect begin. Day ends whatever hides the picture."""
+        """Let an effect begin. Day ends whatever hides the picture, and makes it glow where nothing did."""
         if effect == "day":
-            for level in ("night", "black", "white", "grey"):
+            hidden = any(self.levels[level][frame] > 0.5 for level in HIDING)
+            for level in (*HIDING, "grey"):
                 self._ramp(level, frame, 0.0)
-            self._ramp("glow", frame, 1.0)
+            self._ramp("glow", frame, 0.0 if hidden else 1.0)
             return
         for level in EXCLUDES.get(effect, ()):
             self._ramp(level, frame, 0.0)

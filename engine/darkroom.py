@@ -1,0 +1,120 @@
+"""From latents to frames: a window decoded behind the film so far, in its colours, measured and finished.
+
+Windows come one after the other, each behind what the one before shows. Where there is memory for both, a window is
+developed while the next one is denoised, which needs nothing of it but latents.
+
+    B batch (1), T latent frames, h w latent height and width, F frames, H W pixels
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.colours import corrected
+from engine.condition import in_film
+from engine.decode import Decode, decode_with_what_fits
+from engine.finish.finisher import Finisher
+from engine.folder import Handover, Shown
+from engine.measures import measured, seam_between
+from engine.models import Models
+from engine.pixels import frames_to_pixels, to_uint8
+from storage.footage import Frames
+from storage.schema import Plan
+from storage.timeline import OVERLAP_FRAMES
+
+
+@dataclass(frozen=True)
+class Developed:
+    """A window as it is written, in chunks [F, H, W, 3] that are made when they are asked for, and the film with it."""
+
+    frames: Iterable[Frames]
+    shown: Shown
+
+
+@dataclass
+class Darkroom:
+    """Develops the windows of one plan, in order. `shown`: what the film shows before the next of them."""
+
+    plan: Plan
+    models: Models
+    finisher: Finisher
+    shown: Shown
+
+    def exposed(self, number: int, latents: Tensor, handover: Handover) -> Callable[[], Developed]:
+        """Window `number` of the plan, ready to be developed, by whatever thread. latents: [B, 16, T, h, w]
+
+        `handover` is what the window was denoised behind.
+        """
+        return partial(self._developed, number, latents, handover, Ready(self.models.device))
+
+    @torch.inference_mode()
+    def _developed(self, number: int, latents: Tensor, handover: Handover, ready: "Ready") -> Developed:
+        with ready.on_a_stream_of_its_own(self.models.beside):
+            repeated, frames = self._decoded(latents, handover)
+        finished = self.finisher.finished([frames], self.shown.frames, self.plan.windows[number - 1].seed)
+        self.shown = shown_with(self.shown, repeated, frames, self.plan.source.head_windows + number)
+        return Developed(finished, self.shown)
+
+    def _decoded(self, latents: Tensor, handover: Handover) -> tuple[Frames, Frames]:
+        """What a window repeats of the film, and what it shows, in the colours of what was shown before.
+
+        latents: [B, 16, T, h, w] -> twice [F, H, W, 3]
+        """
+        models, strength = self.models, self.plan.color_correction
+        whole = in_film(latents, handover.tail, handover.eve)
+        reference = None
+        if strength and self.shown.frames is not None:
+            reference = frames_to_pixels(self.shown.frames[-1:]).to(models.device)
+
+        def in_colours(pixels: Tensor) -> Tensor:
+            return pixels if reference is None else corrected(pixels, reference, strength)
+
+        def decoded(decode: Decode) -> Frames:
+            return np.concatenate([to_uint8(in_colours(pixels)) for pixels in decode(whole)])
+
+        frames = decode_with_what_fits(models.vae, models.latents_per_call, decoded)
+        known = 0 if handover.tail is None else whole.shape[2] - latents.shape[2] + 2  # up to the tail
+        repeated = models.vae.config.frames(known)
+        return frames[:repeated], frames[repeated:]
+
+
+def shown_with(before: Shown, repeated: Frames, frames: Frames, number: int) -> Shown:
+    """What the film shows with window `number` of all of it, which repeats and shows such frames, [F, H, W, 3] each."""
+    seam = None
+    if before.frames is not None and len(repeated):
+        seam = seam_between(before.frames, repeated[-len(before.frames) :])
+    told = measured(number, frames, seam, before.measured)
+    return Shown(frames[-OVERLAP_FRAMES:].copy(), (*before.measured, told))  # a view would hold the whole window
+
+
+class Ready:
+    """The moment at which a GPU has computed what was asked of it so far."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._event = torch.cuda.current_stream(device).record_event() if device.type == "cuda" else None
+
+    @contextmanager
+    def on_a_stream_of_its_own(self, beside: bool) -> Iterator[None]:
+        """What is asked for here begins at that moment, `beside` what others ask for; it must wait for its end itself.
+
+        The memory of tensors made here belongs to that stream; tensors made before must be held until the end.
+        """
+        if self._event is None or not beside:
+            yield
+            return
+        stream = developing_stream(self._device)
+        stream.wait_event(self._event)
+        with torch.cuda.stream(stream):
+            yield
+
+
+@cache
+def developing_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all windows: torch keeps memory that was freed for the stream that had it."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
