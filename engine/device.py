@@ -18,6 +18,20 @@ def choose_device(settings: EngineSettings) -> torch.device:
     return device
 
 
+def other_devices(settings: EngineSettings, device: torch.device) -> list[torch.device]:
+    """The devices that film along with `device`: the GPUs behind it, or on a CPU as many more processes."""
+    others = settings.gpus - 1
+    if device.type != "cuda":
+        return [device] * others
+    first = 1 + (torch.cuda.current_device() if device.index is None else device.index)
+    count = torch.cuda.device_count()
+    if first + others > count:
+        raise UserError(
+            f"LONGTAKE_GPUS is {settings.gpus}, but there are {count - first + 1} GPUs from {settings.device} on."
+        )
+    return [torch.device("cuda", index) for index in range(first, first + others)]
+
+
 def choose_dtype(settings: EngineSettings, device: torch.device) -> torch.dtype:
     """The dtype of matrix products; "auto" is bfloat16 on a GPU and on processors that multiply it, else float32.
 
