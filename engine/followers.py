@@ -104,8 +104,8 @@ class Followers:
 
     @property
     def broken(self) -> bool:
-        """Whether something is."""
-        return self._broken.is_set()
+        """Whether something is, or one has ended of which nobody has heard yet."""
+        return self._broken.is_set() or any(_ended(each.process.pid) for each in self._all)
 
     def end(self, error: BaseException | None = None) -> BaseException:
         """End all of them. -> what was to blame for `error`: a follower's own, or `error` itself"""
@@ -200,6 +200,14 @@ def _read(line: bytes) -> Reply:
         return Reply.model_validate_json(line)
     except ValueError:
         return Reply(cause="fault", error=f"it said {line[:80]!r}")
+
+
+def _ended(child: int) -> bool:
+    """Whether a child has ended, also where another thread waits for it."""
+    try:
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # and is buried
+        return True
 
 
 def _error(reply: Reply, device: torch.device) -> Exception:
