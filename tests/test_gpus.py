@@ -119,15 +119,19 @@ def latents_of(
         return denoise(what, handover(), plan.sampling, shelf.load(plan), on_step, timing)
 
 
-def children() -> set[int]:
-    """Processes that follow this one."""
-    own = {int(pid) for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()}
+def children(leader: int | None = None) -> set[int]:
+    """Processes that follow a process, this one if none is named."""
+    tasks = Path(f"/proc/{leader or os.getpid()}/task")
+    own = {int(pid) for each in tasks.glob("*/children") for pid in each.read_text().split()}
     return {pid for pid in own if b"follow" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def ended(pid: int) -> bool:
     """Whether a process has ended, or does within a minute."""
-    process = os.pidfd_open(pid)
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
     try:
         return bool(select.select([process], [], [], 60)[0])
     finally:
