@@ -4,6 +4,7 @@ How its forward and its decoder compare with their plain twins and with diffuser
 
     python benchmarks/render.py                 on a GPU with 80 GB or more
     python benchmarks/render.py --windows 5 --precision fp8-attention   and what a window of many costs
+    python benchmarks/render.py --gpus 2        and what a second GPU gains, in place of the stages
     python benchmarks/render.py --toy           the same code at toy size, on any machine
 
 The last line is one JSON object. Weights are random and never zero, so that nothing is skipped or compressed.
@@ -15,24 +16,28 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from PIL import Image
 from rig import commit, device_name, randomised, wait
+from shared import compare, lead_of, networks_of
 
 from engine import pipeline
 from engine.condition import condition, network_input
 from engine.demo import untrained
 from engine.dit import DiT, DiTConfig
+from engine.follow import follow
+from engine.memory import Tier
 from engine.models import Models
 from engine.pixels import to_uint8
 from engine.segments import write_segment
 from engine.text import TextEncoder
 from engine.vae import VAE, VAEConfig
+from engine.velocity import Networks
 from planner.presets import PRESETS, Preset
 from storage.schema import (
     Expert,
@@ -74,17 +79,14 @@ class Timings:
 
 def main() -> None:
     options = arguments()
+    if options.follow:
+        sizes = untrained.DIT if options.toy else DiTConfig()
+        follow(networks_of(lambda device: Networks(experts=experts_of(options, device), device=device), sizes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"commit {commit()}, torch {torch.__version__}, {device_name(device)}", flush=True)
-    timings = Timings()
-    with timings.of("build"), tempfile.TemporaryDirectory() as folder:
-        models = build(options, device, Path(folder))
     size = Size(width=64, height=48) if options.toy else Size(width=832, height=480)
-    stages(models, size, timings, options.repeats)
-    results = {"stages": timings.median()}
-    for name in options.presets:
-        results[name] = film(models, PRESETS[name], size, options.windows)
-        print(name, json.dumps(results[name]), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        results = together(options, size, Path(folder)) if options.gpus > 1 else alone(options, size, Path(folder))
     results["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None
     print(
         json.dumps(
@@ -99,6 +101,40 @@ def main() -> None:
     )
 
 
+def alone(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, object]:
+    """Every stage, and the films."""
+    timings, device = Timings(), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with timings.of("build"):
+        models = build(options, device, folder)
+    stages(models, size, timings, options.repeats)
+    return {"stages": timings.median(), **films(options, models, size)}
+
+
+def together(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, object]:
+    """One evaluation and the films, by one GPU and by all of them."""
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    toy = ["--toy"] if options.toy else []
+    follower = ["--follow", "--precision", options.precision, *toy]
+    plan = plan_of(PRESETS[options.presets[0]], size, options.windows)
+    with closing(lead_of(device, options.gpus, Path(__file__).resolve(), follower)) as lead:
+        began = time.perf_counter()
+        with lead.loading(plan, Tier.RESIDENT):
+            models = replace(build(options, device, folder), lead=lead)
+        print(f"build {time.perf_counter() - began:.1f} s", flush=True)
+        found = compare(models, plan, size, options.repeats)
+        few = argparse.Namespace(presets=options.presets, windows=min(3, options.windows))
+        one = films(few, replace(models, lead=None), size)
+        return {"gpus": options.gpus, "evaluation": found, "of one": one, **films(options, models, size)}
+
+
+def films(options: argparse.Namespace, models: Models, size: Size) -> dict[str, object]:
+    found = {}
+    for name in options.presets:
+        found[name] = film(models, plan_of(PRESETS[name], size, options.windows))
+        print(name, json.dumps(found[name]), flush=True)
+    return found
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toy", action="store_true", help="toy networks")
@@ -106,24 +142,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--presets", nargs="*", default=["lightning"], choices=["lightning", "quality"])
     parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "fp8", "fp8-attention"])
     parser.add_argument("--windows", type=int, default=1, help="of the film that each preset makes")
+    parser.add_argument("--gpus", type=int, default=1, help="that film a window together")
+    parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)  # as one of them, but the first
     return parser.parse_args()
 
 
 def build(options: argparse.Namespace, device: torch.device, folder: Path) -> Models:
     """Random networks made on the device, so that no file and no host memory is needed."""
-    dtype, toy = torch.bfloat16, options.toy
+    toy = options.toy
     sizes = untrained.DIT if toy else DiTConfig()
-    experts = {}
-    for expert in Expert:
-        with torch.device("meta"):
-            network = DiT(sizes).requires_grad_(False).to_precision(dtype)
-        experts[expert] = randomised(network, device)
-        if options.precision != "bfloat16":
-            experts[expert].to_fp8(attention=options.precision == "fp8-attention")
     with torch.device("meta"):
-        vae = VAE(untrained.VAE_SIZES if toy else VAEConfig()).requires_grad_(False).to(dtype)
+        vae = VAE(untrained.VAE_SIZES if toy else VAEConfig()).requires_grad_(False).to(torch.bfloat16)
     return Models(
-        experts=experts,
+        experts=experts_of(options, device),
         vae=randomised(vae, device).channels_last(),
         text=text_encoder(toy, sizes, device, folder),
         device=device,
@@ -131,6 +162,18 @@ def build(options: argparse.Namespace, device: torch.device, folder: Path) -> Mo
         latents_per_call=4,
         finish_dir=folder,
     )
+
+
+def experts_of(options: argparse.Namespace, device: torch.device) -> dict[Expert, DiT]:
+    """The same numbers on every GPU of a kind."""
+    experts = {}
+    for expert in Expert:
+        with torch.device("meta"):
+            network = DiT(untrained.DIT if options.toy else DiTConfig()).requires_grad_(False)
+        experts[expert] = randomised(network.to_precision(torch.bfloat16), device)
+        if options.precision != "bfloat16":
+            experts[expert].to_fp8(attention=options.precision == "fp8-attention")
+    return experts
 
 
 def text_encoder(toy: bool, sizes: DiTConfig, device: torch.device, folder: Path) -> TextEncoder:
@@ -175,13 +218,9 @@ def stages(models: Models, size: Size, timings: Timings, repeats: int) -> None:
             print(f"{stage:16} {statistics.median(timings.seconds[stage]):.3f} s", flush=True)
 
 
-def film(models: Models, preset: Preset, size: Size, windows: int) -> dict[str, float]:
-    """So many windows from request to mp4: a plan, through pipeline.render.
-
-    `sustained_s` is from one window's last step to the next one's, all that lies between in it.
-    """
+def plan_of(preset: Preset, size: Size, windows: int) -> Plan:
     window = Window(prompt="a dog runs along the beach", negative="blurred", seed=1)
-    plan = Plan(
+    return Plan(
         storyboard=Storyboard(title="benchmark", windows=(StoryboardWindow(scene=window.prompt),) * windows),
         size=size,
         source=StartImage(image=PHOTO),
@@ -190,6 +229,14 @@ def film(models: Models, preset: Preset, size: Size, windows: int) -> dict[str, 
         seed=1,
         model=preset.model,
     )
+
+
+def film(models: Models, plan: Plan) -> dict[str, float]:
+    """A film from request to mp4, through pipeline.render.
+
+    `sustained_s` is from one window's last step to the next one's, all that lies between in it.
+    """
+    size, windows = plan.size, len(plan.windows)
     seen: list[tuple[Stage, int, int, float]] = []
 
     def on_progress(progress: Progress) -> None:
@@ -207,7 +254,7 @@ def film(models: Models, preset: Preset, size: Size, windows: int) -> dict[str, 
         tail = torch.as_tensor(bytearray(rendering.tail.read_bytes()[-4096:]))
         assert rendering.frames == film_frames(windows)
         assert tail.any(), "a window that is not empty"
-    steps = preset.sampling.steps
+    steps = plan.sampling.steps
     at = {(stage, number, step): moment for stage, number, step, moment in seen}
     results = {
         "steps": steps,

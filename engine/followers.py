@@ -171,7 +171,9 @@ class Followers:
 
 def make_group(store: TCPStore, rank: int, size: int, device: torch.device) -> None:
     """Make torch's default group; returns when all are there."""
-    backend, on = ("nccl", device) if device.type == "cuda" else ("gloo", None)
+    backend, on = "gloo", None
+    if device.type == "cuda":
+        backend, on = "nccl", torch.device("cuda", torch.cuda.current_device())
     dist.init_process_group(backend, timeout=EXCHANGE_TIMEOUT, world_size=size, rank=rank, store=store, device_id=on)
 
 
