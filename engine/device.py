@@ -1,6 +1,7 @@
 """Where networks run and how precisely."""
 
 import torch
+from torch.distributed import is_nccl_available
 
 from engine.settings import EngineSettings
 from storage.schema import UserError
@@ -23,6 +24,8 @@ def other_devices(settings: EngineSettings, device: torch.device) -> list[torch.
     others = settings.gpus - 1
     if device.type != "cuda":
         return [device] * others
+    if others and not is_nccl_available():
+        raise UserError(f"LONGTAKE_GPUS is {settings.gpus}, but torch {torch.__version__} has no NCCL here.")
     first = 1 + (torch.cuda.current_device() if device.index is None else device.index)
     count = torch.cuda.device_count()
     if first + others > count:

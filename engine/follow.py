@@ -74,6 +74,7 @@ class Follower:
         self.device = torch.device(join.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
+            torch.zeros(1, device=self.device)  # or what is wrong with it is found while others wait
         if join.settings.threads:
             torch.set_num_threads(join.settings.threads)
         self._memory_gib = join.settings.memory_gib

@@ -27,6 +27,7 @@ from storage.schema import UserError
 
 FOLLOW = (sys.executable, "-m", "engine", "follow")
 EXCHANGE_TIMEOUT = timedelta(minutes=5)  # longer than the first forward's kernels take to compile
+LISTENING_SECONDS = 0.1  # between two looks at followers while a group is made
 ENDING_SECONDS = 5.0  # for the news that a process ended, behind the exchange that failed because of it
 ENVIRONMENT = {  # of the group, unless the machine's owner says otherwise
     "GLOO_SOCKET_IFNAME": "lo",
@@ -76,7 +77,7 @@ class Followers:
                 join = Join(settings=settings, device=str(each.device), rank=rank, size=size, port=port)
                 self._write(each, join)
             self._replies()
-            make_group(store, 0, size, device)
+            self._make_group(store, size, device)
         except BaseException as error:
             fault = self.end(error)
             if fault is error:
@@ -126,6 +127,24 @@ class Followers:
 
     # ---- inside ----
 
+    def _make_group(self, store: TCPStore, size: int, device: torch.device) -> None:
+        """In a thread, since whoever ends meanwhile would be waited for without end."""
+        failed: list[Exception] = []
+
+        def make() -> None:
+            try:
+                make_group(store, 0, size, device)
+            except Exception as error:  # noqa: BLE001 - raised below
+                failed.append(error)
+
+        thread = Thread(target=make, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(LISTENING_SECONDS)
+            self.check()
+        if failed:
+            raise failed[0]
+
     def _listen(self, follower: Follower) -> None:
         """In a thread of its own: hand over what a follower says, and abort the exchanges when it is gone."""
         assert follower.process.stdout is not None
@@ -151,12 +170,12 @@ class Followers:
     def _abort(self, *, forget: bool = False) -> None:
         """End every exchange that is under way. `forget`: there may be another group after this one."""
         with self._group:
-            if not dist.is_initialized():
-                return
-            if forget:
+            if dist.is_initialized() and forget:
                 dist.distributed_c10d._abort_process_group()
-            else:
+            elif dist.is_initialized():
                 dist.distributed_c10d._get_default_group().abort()
+            if forget:  # one that was never made, too: groups find each other by their number in a process
+                dist.distributed_c10d._world.group_count = 0
 
     def _replies(self) -> list[Reply]:
         replies = [each.replies.get() for each in self._all]

@@ -1,5 +1,5 @@
-"""A follower that fails in its first evaluation of a window with blocks that stay, as its argument says; else it is a
-real one. To be run as a process."""
+"""A follower that fails as its argument says: in an evaluation with blocks that stay, or before it belongs to a group;
+else it is a real one. To be run as a process."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+import engine.follow
 from engine.__main__ import loads_as_told
 from engine.follow import Loads, follow
 from engine.memory import Tier
@@ -38,5 +39,11 @@ def loader_of(join: Join) -> Loads:
     return load
 
 
+def leave(*_: object) -> None:
+    os._exit(3)
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "gone":
+        engine.follow.make_group = leave
     follow(loader_of)

@@ -250,13 +250,14 @@ def test_what_fails_in_the_leader_ends_its_followers_and_the_next_film_has_new_o
     [
         ("killed", TeamBroken, f"^The process that films along on {OTHER} was killed by signal 9.$"),
         ("broken", TeamBroken, f"^The process that films along on {OTHER} failed: Arithm.*: one and one are three.$"),
+        ("gone", TeamBroken, f"^The process that films along on {OTHER} ended with code 3.$"),
         ("memory", torch.OutOfMemoryError, f"{OTHER}: no room for 1 GiB"),
     ],
 )
 def test_what_fails_in_a_follower_is_told_in_one_sentence(
     settings: EngineSettings, lead: Lead, how: str, error: type[Exception], said: str
 ):
-    """In the middle of an evaluation, in which the leader waits for it."""
+    """In the middle of an evaluation, or of becoming a team, in which the leader waits for it."""
     lead.close()  # a process leads one team at a time
     with closing(Lead(settings, DEVICE, [OTHER], (sys.executable, str(FAILING), how))) as lead:
         shelf, before = ModelShelf(settings, DEVICE, torch.float32, lead), children()
@@ -290,6 +291,7 @@ def test_a_follower_that_is_gone_between_two_films_is_replaced(alone: ModelShelf
 
 def test_more_gpus_than_there_are_is_refused_with_a_sentence(settings: EngineSettings, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr("engine.device.is_nccl_available", lambda: True)
     two = settings.model_copy(update={"device": "cuda:1"})
     assert other_devices(two, torch.device("cuda:1")) == [torch.device("cuda:2")]
     with pytest.raises(UserError, match=r"^LONGTAKE_GPUS is 3, but there are 2 GPUs from cuda:1 on.$"):
