@@ -106,9 +106,11 @@ def facts(settings: EngineSettings) -> dict[str, str | list[str]]:
     dtype = choose_dtype(settings, device)
     shelf = ModelShelf(settings, device, dtype)
     memory = f"{torch.cuda.get_device_properties(device).total_memory / GIB:.0f} GiB" if device.type == "cuda" else ""
+    names = [str(device), torch.cuda.get_device_name(device), memory] if memory else [str(device)]
+    others = [f"and {other}" for other in other_devices(settings, device)]
     return {
         "torch": torch.__version__,
-        "device": " ".join([str(device), torch.cuda.get_device_name(device), memory]) if memory else str(device),
+        "device": " ".join([*names, *others]),
         "precision": settings.precision if "fp8" in settings.precision else str(dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
         "models": shelf.installed(),

@@ -65,7 +65,7 @@ class Followers:
         self._ending = Event()
         self._broken = Event()
         self._fault: Exception = TeamBroken("The processes that film along have ended.")
-        _prepare(device)
+        device = _prepared(device)
         size = 1 + len(others)
         store, port = _store(size)
         self._all = [Follower(_started(command), other) for other in others]
@@ -190,17 +190,18 @@ class Followers:
 
 def make_group(store: TCPStore, rank: int, size: int, device: torch.device) -> None:
     """Make torch's default group; returns when all are there."""
-    backend, on = "gloo", None
-    if device.type == "cuda":
-        backend, on = "nccl", torch.device("cuda", torch.cuda.current_device())
+    backend, on = ("nccl", device) if device.type == "cuda" else ("gloo", None)
     dist.init_process_group(backend, timeout=EXCHANGE_TIMEOUT, world_size=size, rank=rank, store=store, device_id=on)
 
 
-def _prepare(device: torch.device) -> None:
+def _prepared(device: torch.device) -> torch.device:
+    """This process's device by its number, with all set that a group reads."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)  # noqa: TID251
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    if device.type != "cuda":
+        return device
+    torch.cuda.set_device(device)
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def _store(size: int) -> tuple[TCPStore, int]:

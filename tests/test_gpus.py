@@ -23,6 +23,7 @@ from engine.condition import condition, window_noise
 from engine.demo.untrained import DIT, write_untrained
 from engine.denoise import denoise, scene_of, shared
 from engine.device import other_devices
+from engine.dit import DiT, DiTConfig
 from engine.folder import Handover
 from engine.followers import TeamBroken
 from engine.lead import Lead
@@ -199,6 +200,14 @@ def test_what_cannot_be_shared_evenly_is_predicted_by_one_and_said_once(
     for _ in range(2):
         assert torch.equal(latents_of(together, plan), latents_of(alone, plan))
     assert sum("alone" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("by_frame", [False, True])
+def test_a_window_of_the_14_b_model_is_shared_by_whom_its_heads_and_tokens_are(by_frame: bool):
+    with torch.device("meta"):
+        network = DiT(DiTConfig(layers=1))
+    can = [number for number in range(2, 17) if network.shared_evenly((21, 60, 104), number, by_frame=by_frame)]
+    assert can == [2, 4, 5, 8, 10]
 
 
 def test_a_leader_that_stops_between_two_steps_leaves_nobody_waiting(alone: ModelShelf, together: ModelShelf):
