@@ -122,7 +122,7 @@ def together(options: argparse.Namespace, size: Size, folder: Path) -> dict[str,
             models = replace(build(options, device, folder), lead=lead)
         print(f"build {time.perf_counter() - began:.1f} s", flush=True)
         found = compare(models, plan, size, options.repeats)
-        few = argparse.Namespace(presets=options.presets, windows=min(3, options.windows))
+        few = argparse.Namespace(presets=options.presets, windows=min(2, options.windows))
         one = films(few, replace(models, lead=None), size)
         return {"gpus": options.gpus, "evaluation": found, "of one": one, **films(options, models, size)}
 
