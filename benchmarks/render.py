@@ -4,6 +4,7 @@ How its forward and its decoder compare with their plain twins and with diffuser
 
     python benchmarks/render.py                 on a GPU with 80 GB or more
     python benchmarks/render.py --windows 5 --precision fp8-attention   and what a window of many costs
+    python benchmarks/render.py --gpus 2        and what a second GPU gains, in place of the stages
     python benchmarks/render.py --toy           the same code at toy size, on any machine
 
 The last line is one JSON object. Weights are random and never zero, so that nothing is skipped or compressed. Such a
@@ -16,24 +17,28 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 from PIL import Image
 from rig import commit, device_name, randomised, wait
+from shared import compare, lead_of, networks_of
 
 from engine import pipeline
 from engine.condition import condition, network_input
 from engine.demo import untrained
 from engine.dit import DiT, DiTConfig
+from engine.follow import follow
+from engine.memory import Tier
 from engine.models import Models
 from engine.pixels import to_uint8
 from engine.segments import write_segment
 from engine.text import TextEncoder
 from engine.vae import VAE, VAEConfig
+from engine.velocity import Networks
 from planner.presets import PRESETS, Preset
 from storage.schema import (
     ContinueTake,
@@ -77,17 +82,14 @@ class Timings:
 
 def main() -> None:
     options = arguments()
+    if options.follow:
+        sizes = untrained.DIT if options.toy else DiTConfig()
+        follow(networks_of(lambda device: Networks(experts=experts_of(options, device), device=device), sizes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"commit {commit()}, torch {torch.__version__}, {device_name(device)}", flush=True)
-    timings = Timings()
-    with timings.of("build"), tempfile.TemporaryDirectory() as folder:
-        models = build(options, device, Path(folder))
     size = Size(width=64, height=48) if options.toy else Size(width=832, height=480)
-    stages(models, size, timings, options.repeats)
-    results = {"stages": timings.median()}
-    for name in options.presets:
-        results[name] = film(models, PRESETS[name], size, options.windows)
-        print(name, json.dumps(results[name]), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        results = together(options, size, Path(folder)) if options.gpus > 1 else alone(options, size, Path(folder))
     results["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None
     print(
         json.dumps(
@@ -102,6 +104,40 @@ def main() -> None:
     )
 
 
+def alone(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, object]:
+    """Every stage, and the films."""
+    timings, device = Timings(), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with timings.of("build"):
+        models = build(options, device, folder)
+    stages(models, size, timings, options.repeats)
+    return {"stages": timings.median(), **films(options, models, size)}
+
+
+def together(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, object]:
+    """One evaluation and the films, by one GPU and by all of them."""
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    toy = ["--toy"] if options.toy else []
+    follower = ["--follow", "--precision", options.precision, *toy]
+    plan = plan_of(PRESETS[options.presets[0]], size, options.windows)
+    with closing(lead_of(device, options.gpus, Path(__file__).resolve(), follower)) as lead:
+        began = time.perf_counter()
+        with lead.loading(plan, Tier.RESIDENT):
+            models = replace(build(options, device, folder), lead=lead)
+        print(f"build {time.perf_counter() - began:.1f} s", flush=True)
+        found = compare(models, plan, size, options.repeats)
+        few = argparse.Namespace(presets=options.presets, windows=min(2, options.windows))
+        one = films(few, replace(models, lead=None), size)
+        return {"gpus": options.gpus, "evaluation": found, "of one": one, **films(options, models, size)}
+
+
+def films(options: argparse.Namespace, models: Models, size: Size) -> dict[str, object]:
+    found = {}
+    for name in options.presets:
+        found[name] = film(models, plan_of(PRESETS[name], size, options.windows))
+        print(name, json.dumps(found[name]), flush=True)
+    return found
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toy", action="store_true", help="toy networks")
@@ -110,23 +146,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="bfloat16", choices=["bfloat16", "fp8", "fp8-attention"])
     parser.add_argument("--windows", type=int, default=1, help="of the film that each preset makes")
     parser.add_argument("--one-by-one", action="store_true", help="decode a window before the next one is denoised")
+    parser.add_argument("--gpus", type=int, default=1, help="that film a window together")
+    parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)  # as one of them, but the first
     return parser.parse_args()
 
 
 def build(options: argparse.Namespace, device: torch.device, folder: Path) -> Models:
     """Random networks made on the device, so that no file and no host memory is needed."""
-    dtype, toy = torch.bfloat16, options.toy
+    toy = options.toy
     sizes = untrained.DIT if toy else DiTConfig()
-    experts = {}
-    for expert in Expert:
-        with torch.device("meta"):
-            network = DiT(sizes).requires_grad_(False).to_precision(dtype)
-        experts[expert] = randomised(network, device)
-        if options.precision != "bfloat16":
-            experts[expert].to_fp8(attention=options.precision == "fp8-attention")
     return Models(
-        experts=experts,
-        vae=faint_vae(untrained.VAE_SIZES if toy else VAEConfig(), device, dtype),
+        experts=experts_of(options, device),
+        vae=faint_vae(untrained.VAE_SIZES if toy else VAEConfig(), device),
         text=text_encoder(toy, sizes, device, folder),
         device=device,
         trained=False,
@@ -136,16 +167,28 @@ def build(options: argparse.Namespace, device: torch.device, folder: Path) -> Mo
     )
 
 
-def faint_vae(sizes: VAEConfig, device: torch.device, dtype: torch.dtype) -> VAE:
+def faint_vae(sizes: VAEConfig, device: torch.device) -> VAE:
     """A VAE that shows noise of FAINT levels of 255, which takes an encoder as long as a photo that moves."""
     with torch.device("meta"):
-        empty = VAE(sizes).requires_grad_(False).to(dtype)
+        empty = VAE(sizes).requires_grad_(False).to(torch.bfloat16)
     vae = randomised(empty, device).channels_last()
     with torch.inference_mode():
         shown = vae.decode_all(torch.randn(1, sizes.z_dim, 3, 12, 16, device=device)).std().item()
     for weight in vae.decoder.head["2"].parameters():
         weight.data.mul_(FAINT / 127.5 / shown)
     return vae
+
+
+def experts_of(options: argparse.Namespace, device: torch.device) -> dict[Expert, DiT]:
+    """The same numbers on every GPU of a kind."""
+    experts = {}
+    for expert in Expert:
+        with torch.device("meta"):
+            network = DiT(untrained.DIT if options.toy else DiTConfig()).requires_grad_(False)
+        experts[expert] = randomised(network.to_precision(torch.bfloat16), device)
+        if options.precision != "bfloat16":
+            experts[expert].to_fp8(attention=options.precision == "fp8-attention")
+    return experts
 
 
 def text_encoder(toy: bool, sizes: DiTConfig, device: torch.device, folder: Path) -> TextEncoder:
@@ -190,17 +233,31 @@ def stages(models: Models, size: Size, timings: Timings, repeats: int) -> None:
             print(f"{stage:16} {statistics.median(timings.seconds[stage]):.3f} s", flush=True)
 
 
-def film(models: Models, preset: Preset, size: Size, windows: int) -> dict[str, float]:
-    """So many windows from request to mp4: a plan, through pipeline.render.
+def plan_of(preset: Preset, size: Size, windows: int) -> Plan:
+    window = Window(prompt="a dog runs along the beach", negative="blurred", seed=1)
+    return Plan(
+        storyboard=Storyboard(title="benchmark", windows=(StoryboardWindow(scene=window.prompt),) * windows),
+        size=size,
+        source=StartImage(image=PHOTO),
+        windows=(window,) * windows,
+        sampling=preset.sampling,
+        seed=1,
+        model=preset.model,
+    )
+
+
+def film(models: Models, plan: Plan) -> dict[str, float]:
+    """A film from request to mp4, through pipeline.render.
 
     `sustained_s` is from one window's last step to the next one's, all that lies between in it; `continued_s` is all of
     a further window, which goes on from the film.
     """
-    plan = plan_of(preset, size, windows, StartImage(image=PHOTO))
+    size, windows = plan.size, len(plan.windows)
     seen: list[tuple[Stage, int, int, float]] = []
 
     def on_progress(progress: Progress) -> None:
-        wait()
+        if models.device.type == "cuda":  # what was asked for here: the window before may be under way elsewhere
+            torch.cuda.current_stream().synchronize()
         seen.append((progress.stage, progress.window, progress.step, time.perf_counter()))
 
     with tempfile.TemporaryDirectory() as folder:
@@ -215,7 +272,7 @@ def film(models: Models, preset: Preset, size: Size, windows: int) -> dict[str, 
         tail = torch.as_tensor(bytearray(rendering.tail.read_bytes()[-4096:]))
         assert rendering.frames == film_frames(windows)
         assert tail.any(), "a window that is not empty"
-    steps = preset.sampling.steps
+    steps = plan.sampling.steps
     at = {(stage, number, step): moment for stage, number, step, moment in seen}
     results = {
         "steps": steps,
@@ -230,19 +287,6 @@ def film(models: Models, preset: Preset, size: Size, windows: int) -> dict[str, 
         begins = [at[Stage.DENOISING, number, 0] for number in range(1, windows + 1)]
         results["sustained_denoise_s"] = statistics.median(b - a for a, b in zip(begins[1:], ends[1:], strict=True))
     return {name: round(value, 3) for name, value in results.items()}
-
-
-def plan_of(preset: Preset, size: Size, windows: int, source: StartImage | ContinueTake) -> Plan:
-    window = Window(prompt="a dog runs along the beach", negative="blurred", seed=1)
-    return Plan(
-        storyboard=Storyboard(title="benchmark", windows=(StoryboardWindow(scene=window.prompt),) * windows),
-        size=size,
-        source=source,
-        windows=(window,) * windows,
-        sampling=preset.sampling,
-        seed=1,
-        model=preset.model,
-    )
 
 
 def continuation(plan: Plan, rendering: pipeline.Rendering, models: Models) -> float:

@@ -1,4 +1,5 @@
-"""The engine as a process: `work` renders jobs, `facts`, `models`, `loras` say what is here, `get` downloads."""
+"""The engine as a process: `work` renders jobs, `follow` predicts along with one that does, on another GPU; `facts`,
+`models` and `loras` say what is here, `get` downloads."""
 
 import argparse
 import json
@@ -6,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import closing
 from dataclasses import asdict
 
 import torch
@@ -13,11 +15,14 @@ from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingCo
 from rich.progress import Progress as ProgressBar
 
 from engine.checkpoints.find import OPTIONAL, Part, find_models
-from engine.device import choose_device, choose_dtype
+from engine.device import choose_device, choose_dtype, other_devices
+from engine.follow import Loads, follow
 from engine.hub import Download, get
 from engine.kernels import keep_compiled
+from engine.lead import Lead
 from engine.library import examine
 from engine.models import ModelShelf, expert_sizes
+from engine.orders import Join
 from engine.settings import EngineSettings
 from engine.worker import Worker
 from storage.database import Database
@@ -35,12 +40,15 @@ def main() -> int:
     work_command = commands.add_parser("work")
     work_command.add_argument("--until-idle", action="store_true", help="end when the queue is empty")
     work_command.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
+    commands.add_parser("follow")
     commands.add_parser("facts")
     commands.add_parser("models")
     commands.add_parser("loras")
     get_command = commands.add_parser("get")
     get_command.add_argument("name")
     options = parser.parse_args()
+    if options.command == "follow":
+        follow(loads_as_told)
     try:
         settings = read_settings(EngineSettings)
         match options.command:
@@ -72,12 +80,22 @@ def work(settings: EngineSettings, name: str, *, until_idle: bool) -> None:
         torch.set_num_threads(settings.threads)
     keep_compiled(settings.kernels)
     device = choose_device(settings)
-    shelf = ModelShelf(settings, device, choose_dtype(settings, device))
-    with Database.open(settings.database) as database:
+    dtype = choose_dtype(settings, device)
+    others = other_devices(settings, device)
+    with Database.open(settings.database) as database, closing(Lead(settings, device, others)) as lead:
+        shelf = ModelShelf(settings, device, dtype, lead if others else None)
         worker = Worker(settings, database, shelf, name)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stopping.set())
         worker.work(until_idle=until_idle)
+
+
+def loads_as_told(join: Join) -> Loads:
+    """How a follower loads experts: with its leader's settings, on its own device."""
+    settings, device = join.settings, torch.device(join.device)
+    log_to(form=settings.log)
+    keep_compiled(settings.kernels)
+    return ModelShelf(settings, device, choose_dtype(settings, device)).load_experts
 
 
 def facts(settings: EngineSettings) -> dict[str, str | list[str]]:
@@ -88,9 +106,11 @@ def facts(settings: EngineSettings) -> dict[str, str | list[str]]:
     dtype = choose_dtype(settings, device)
     shelf = ModelShelf(settings, device, dtype)
     memory = f"{torch.cuda.get_device_properties(device).total_memory / GIB:.0f} GiB" if device.type == "cuda" else ""
+    names = [str(device), torch.cuda.get_device_name(device), memory] if memory else [str(device)]
+    others = [f"and {other}" for other in other_devices(settings, device)]
     return {
         "torch": torch.__version__,
-        "device": " ".join([str(device), torch.cuda.get_device_name(device), memory]) if memory else str(device),
+        "device": " ".join([*names, *others]),
         "precision": settings.precision if "fp8" in settings.precision else str(dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
         "models": shelf.installed(),

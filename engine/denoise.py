@@ -1,25 +1,24 @@
-"""Noise -> the latents of one window: which expert predicts, for which text, and what guidance makes of it.
+"""Noise -> the latents of one window.
 
-Legend: B batch (1), T latent frames, h w latent height and width. Latents are [B, 16, T, h, w].
+Legend: B batch (1), T latent frames, h w latent height and width, S text slots. Latents are [B, 16, T, h, w].
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-import torch
 from torch import Tensor
 
-from engine.condition import condition, network_input, window_noises, with_motion
-from engine.dit import NAG, TextContext
+from engine.condition import condition, window_noises, with_motion
 from engine.folder import Handover
-from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
 from engine.guide import WindowGuide
-from engine.magcache import Branch, MagCache, Turn
+from engine.magcache import MagCache
 from engine.models import Models
 from engine.refiner import refined
 from engine.relay import relay_bias, segments
-from engine.samplers import Step, Walk, sample
-from storage.schema import Expert, GuidanceRule, Phase, Sampling, Timing, Window
+from engine.samplers import Step, Velocity, Walk, sample
+from engine.team import Way
+from engine.velocity import Scene, WindowVelocity
+from storage.schema import Sampling, Timing, Window
 
 OnStep = Callable[[int, Tensor], None]  # steps done, those that are left out included; the video so far, as latents
 
@@ -38,9 +37,9 @@ def denoise(
     given = with_motion(given, sampling.motion_amplitude, continues=handover.tail is not None)
     noises = (noise.to(given) for noise in window_noises(window.seed, (*handover.anchor.shape[:2], *given.shape[2:])))
     noise = next(noises)
-    bias = relay_of(window, models, given) if timing is Timing.RELAY else None
     first = guide.first_step(sampling.steps, noise.shape[2]) if guide else 0
-    predicted = WindowVelocity(window, given, sampling, models, MagCache.of(sampling, first), bias, step=first)
+    scene = scene_of(window, sampling, given, models, timing)
+    predicted = WindowVelocity(scene, sampling, models, MagCache.of(sampling, first), step=first)
 
     def around(step: Step) -> Step:
         if sampling.refiner:
@@ -51,7 +50,18 @@ def denoise(
         predicted.go_on(first + walk.step)
         on_step(first + walk.step, walk.videos[0])
 
-    return sample(sampling.solver, predicted.velocity, noise, sampling.sigmas[first:], stepped, around)
+    with shared(predicted, models) as velocity:
+        return sample(sampling.solver, velocity, noise, sampling.sigmas[first:], stepped, around)
+
+
+def scene_of(window: Window, sampling: Sampling, given: Tensor, models: Models, timing: Timing = Timing.TEXT) -> Scene:
+    """What a window is predicted from. given: its condition, [B, 20, T, h, w]"""
+    return Scene(
+        given,
+        models.text(window.prompt).to(given.device),
+        models.text(window.negative).to(given.device) if sampling.needs_negative else None,
+        relay_of(window, models, given) if timing is Timing.RELAY else None,
+    )
 
 
 def relay_of(window: Window, models: Models, given: Tensor) -> Tensor | None:
@@ -63,77 +73,24 @@ def relay_of(window: Window, models: Models, given: Tensor) -> Tensor | None:
     return relay_bias(segments(window.beats, tokens, latent_frames), latent_frames, models.text.slots).to(given.device)
 
 
-@dataclass
-class WindowVelocity:
-    """The velocity of one window, for any sampler. What it remembers (texts, momenta, cache) dies with the window.
+@contextmanager
+def shared(predicted: WindowVelocity, models: Models) -> Iterator[Velocity]:
+    """The velocity of a window that all GPUs of a team predict together; without a team, as it is."""
+    lead = models.lead
+    if lead is None:
+        yield predicted.velocity
+        return
+    predicted.team = lead.team
+    lead.begin(predicted.scene, predicted.sampling, predicted.step)
 
-    However often it is asked within a step, it is the same step: `go_on` says when the next one begins.
-    """
+    def velocity(latents: Tensor, sigma: Tensor) -> Tensor:
+        way = predicted.way(latents, sigma)
+        if way is Way.ALONE:
+            if not predicted.rests:
+                lead.say_once(f"{lead.team.size} GPUs cannot share these forwards evenly: one of them predicts alone")
+            return predicted.velocity(latents, sigma)
+        with lead.predicting(predicted.step, float(sigma[0]), way, latents):
+            return predicted.velocity(latents, sigma, way)
 
-    window: Window
-    given: Tensor  # the condition: [B, 20, T, h, w]
-    sampling: Sampling
-    models: Models
-    cache: MagCache | None = None
-    bias: Tensor | None = None  # of the positive text alone: the negative one has no beats
-    step: int = 0  # of the plan's, from 0
-    texts: dict[tuple[Expert, str, tuple[float, ...]], TextContext] = field(default_factory=dict)
-    momenta: dict[Expert, Momentum] = field(default_factory=dict)  # as the step began
-    new_momenta: dict[Expert, Momentum] = field(default_factory=dict)
-
-    def go_on(self, step: int) -> None:
-        """What is asked from now on belongs to step number `step`."""
-        self.step = step
-        self.momenta |= self.new_momenta
-
-    def velocity(self, latents: Tensor, sigma: Tensor) -> Tensor:
-        """One evaluation of the step. latents: [B, 16, T, h, w], sigma: [B] -> [B, 16, T, h, w]"""
-        if self.step < self.sampling.zero_steps:  # CFG-Zero, as in its paper; Wan2GP's overwrites these zeros
-            return torch.zeros_like(latents)
-        return self._guided(phase_at(self.sampling.phases, float(sigma[0])), latents, sigma)
-
-    def _guided(self, phase: Phase, latents: Tensor, sigma: Tensor) -> Tensor:
-        network, window, sampling = self.models.experts[phase.expert], self.window, self.sampling
-        step_loras = self.models.step_loras.get(phase.expert)
-        strengths = step_loras.use(self.step) if step_loras else ()
-        inputs = network_input(latents, self.given)
-
-        def text(prompt: str) -> TextContext:
-            key = phase.expert, prompt, strengths
-            if key not in self.texts:
-                self.texts[key] = network.encode_text(self.models.text(prompt).to(self.given.device))
-            return self.texts[key]
-
-        def predict(
-            branch: Branch, context: TextContext, skip_blocks: tuple[int, ...] = (), nag: NAG | None = None
-        ) -> Tensor:
-            if self.cache is not None:
-                turn = Turn(self.step, branch, phase.expert, strengths, skip_blocks)
-                return self.cache.predict(network, turn, inputs, sigma, context, nag)
-            velocity: Tensor = network(inputs, sigma, context, skip_blocks, nag)
-            return velocity
-
-        positive_text, nag = text(window.prompt), None
-        if self.bias is not None:
-            positive_text = positive_text.with_bias(self.bias)
-        if sampling.nag is not None:
-            positive_text = positive_text.with_negative(text(window.negative))
-            nag = NAG(**sampling.nag.model_dump())
-        positive = predict(Branch.POSITIVE, positive_text, nag=nag)
-        if phase.guidance == 1:
-            return positive
-        skipped = sampling.skip_layers
-        left_out = skipped.blocks if skipped and skipped.covers(self.step, sampling.steps) else ()
-        negative = predict(Branch.NEGATIVE, text(window.negative), left_out)
-        return self._combined(phase, positive, negative)
-
-    def _combined(self, phase: Phase, positive: Tensor, negative: Tensor) -> Tensor:
-        match self.sampling.rule:
-            case GuidanceRule.CFG:
-                return cfg(positive, negative, phase.guidance)
-            case GuidanceRule.CFG_STAR:
-                return cfg_star(positive, negative, phase.guidance)
-            case GuidanceRule.APG:
-                momentum = self.momenta.get(phase.expert, Momentum())
-                velocity, self.new_momenta[phase.expert] = apg(positive, negative, phase.guidance, momentum)
-                return velocity
+    yield velocity
+    lead.settle()

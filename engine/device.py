@@ -1,6 +1,7 @@
 """Where networks run and how precisely."""
 
 import torch
+from torch.distributed import is_nccl_available
 
 from engine.settings import EngineSettings
 from storage.schema import UserError
@@ -16,6 +17,22 @@ def choose_device(settings: EngineSettings) -> torch.device:
             f"There is no GPU {settings.device} here: torch {torch.__version__} sees {torch.cuda.device_count()}."
         )
     return device
+
+
+def other_devices(settings: EngineSettings, device: torch.device) -> list[torch.device]:
+    """The devices that film along with `device`: the GPUs behind it, or on a CPU as many more processes."""
+    others = settings.gpus - 1
+    if device.type != "cuda":
+        return [device] * others
+    if others and not is_nccl_available():
+        raise UserError(f"LONGTAKE_GPUS is {settings.gpus}, but torch {torch.__version__} has no NCCL here.")
+    first = 1 + (torch.cuda.current_device() if device.index is None else device.index)
+    count = torch.cuda.device_count()
+    if first + others > count:
+        raise UserError(
+            f"LONGTAKE_GPUS is {settings.gpus}, but there are {count - first + 1} GPUs from {settings.device} on."
+        )
+    return [torch.device("cuda", index) for index in range(first, first + others)]
 
 
 def choose_dtype(settings: EngineSettings, device: torch.device) -> torch.dtype:

@@ -7,7 +7,7 @@ blocks' matrix products in the dtype of their biases (DiT.to_precision). Facts: 
     L = T (H / 2) (W / 2) tokens, S text slots
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple, cast
@@ -173,9 +173,10 @@ class SelfAttention(Attention):
 
     def _shared(self, team: Team, x: Tensor | Rows, rope: Tensor) -> Tensor:
         """The same with all tokens of some heads; numbers become fp8 only where all tokens of a head are together."""
+        values_sent = team.sent_to_heads(self.split(self.v(x)))  # each is under way while the next is multiplied
+        keys_sent = team.sent_to_heads(self.norm_k(self.split(self.k(x)), rope))
         q = team.to_heads(self.norm_q(self.split(self.q(x)), rope))
-        k = team.to_heads(self.norm_k(self.split(self.k(x)), rope))
-        v = team.to_heads(self.split(self.v(x)))
+        k, v = keys_sent(), values_sent()
         if self.in_fp8 and takes_fp8(v):
             values = quantised_heads(v)
             centred = self_attention_fp8(quantised_heads(q, centred=False), quantised_heads(k), values).flatten(2)
@@ -304,8 +305,18 @@ class DiT(nn.Module):
             block.self_attn.in_fp8 = attention
         return self
 
+    def shared_evenly(self, latents: Sequence[int], processes: int, *, by_frame: bool) -> bool:
+        """Whether so many processes can share a forward. latents: [..., T, h, w] of its shape; by_frame: texts have a
+        bias, so the tokens of each frame are shared"""
+        frames, height, width = latents[-3:]
+        per_frame = (height // PATCH[1]) * (width // PATCH[2])
+        tokens = per_frame if by_frame else frames * per_frame
+        return self.config.heads % processes == 0 and tokens % processes == 0
+
     def share(self, team: Team | None) -> "DiT":
         """This network, of whose forwards each process of a team computes a part; with None, all of it again."""
+        if team == self.team:
+            return self
         self.team = team
         for block in cast("Iterable[Block]", self.blocks):
             block.self_attn.team = team

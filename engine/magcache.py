@@ -9,7 +9,8 @@ experts share one residual, so that the second one begins with what the first on
 happened; here a residual serves only the expert that made it, and an expert's first step is always computed. Nor does
 it serve a step with other LoRA strengths, other skipped layers, or another window: a MagCache lives for one window. And
 there SVI 2.0 Pro gets the ratios of Wan2.1, which know of no second expert. A step that is noised anew and repeated
-(engine/refiner.py) is computed, whatever was known of it: a residual holds the noise that it was made from.
+(engine/refiner.py) is computed, whatever was known of it: a residual holds the noise that it was made from. So is a
+step that a team (engine/team.py) shares by tokens where the one before was not, or the other way round.
 
     B batch, L tokens, D width of the network. A residual is [B, L, D] in float32: 0.67 GB a branch for the 14 B model
     at 832x480. The ratios are those of the 14 B model; nobody measured the demo's.
@@ -116,6 +117,7 @@ class Turn:
     expert: Expert
     strengths: tuple[float, ...] = ()  # of the LoRAs that vary
     skip_blocks: tuple[int, ...] = ()
+    by_tokens: bool = False  # a team shares it, so each process has the residual of its own tokens
 
     @property
     def before(self) -> "Turn":

@@ -133,7 +133,7 @@ def needs(
     in_fp8 = max(sizes.layers - 2, 0) if precision.fp8 else 0
     pixels = plan.size.width * plan.size.height
     tokens = latent_frames(WINDOW_FRAMES) * pixels // (vae.pixels_per_latent**2 * PATCH[1] * PATCH[2])
-    prompts = 2 if any(phase.guidance != 1 for phase in plan.sampling.phases) or plan.sampling.nag else 1
+    prompts = 2 if plan.sampling.needs_negative else 1
     context = 2 * sizes.layers * sizes.text_len * sizes.dim * wide
     activations = tokens * (24 * sizes.dim + wide * sizes.ffn_dim)  # four float32 streams, four half ones, one of FFN
     remembered = prompts * tokens * 4 * sizes.dim if plan.sampling.magcache else 0

@@ -2,8 +2,9 @@
 
 import gc
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from torch import nn
 from engine.checkpoints.checkpoint import CPU
 from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
 from engine.dit import TEXT_PRODUCTS, DiT, DiTConfig
+from engine.lead import Lead
 from engine.memory import Need, Placement, Precision, Tier, available_bytes, needs, place, room_for_blocks
 from engine.parts import Parts, as_found, dit_sizes, in_folder, readable, state
 from engine.preview import Previewer
@@ -21,6 +23,7 @@ from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, reci
 from engine.streaming import Pool
 from engine.text import TextEncoder
 from engine.vae import VAE
+from engine.velocity import Networks
 from storage.loras import LoraLibrary
 from storage.schema import Expert, Lora, Plan, UserError
 
@@ -38,39 +41,41 @@ SET_LORAS = {  # names that plans use for LoRAs whose files are called this or t
 }
 
 
-@dataclass(frozen=True)
-class Models:
-    """Everything that one plan needs, on one device."""
+@dataclass(frozen=True, kw_only=True)
+class Models(Networks):
+    """Everything that one plan needs, on one device. Where there is a `lead`, others predict along."""
 
-    experts: Mapping[Expert, DiT]
     vae: VAE
     text: TextEncoder
-    device: torch.device
     trained: bool
     finish_dir: Path  # where the networks of engine/finish lie
     latents_per_call: int = 1  # of the VAE's decoder
     beside: bool = False  # a window is decoded while the next one is denoised
-    step_loras: Mapping[Expert, StepLoras] = field(default_factory=dict)
     previewer: Previewer | None = None  # what shows latents of this model quickly, where that is known
-    pool: Pool | None = None  # in which the experts' blocks take turns, where they do not all stay on the device
+    lead: Lead | None = None
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The models in use: what was asked for, where they lie and are kept."""
+    """The experts in use: what was asked for, where they lie and are kept; and the VAE and texts of a leader."""
 
     model: str
     recipes: Mapping[Expert, Recipe]
     parts: Parts
     placement: Placement
-    models: Models
+    networks: Networks
+    vae_and_text: tuple[VAE, TextEncoder] | None = None
+    previewer: Previewer | None = None
 
 
 class ModelShelf:
     """The models in use: one set at a time, kept from job to job, where there is room for them."""
 
-    def __init__(self, settings: EngineSettings, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, settings: EngineSettings, device: torch.device, dtype: torch.dtype, lead: Lead | None = None
+    ) -> None:
         self._settings = settings
+        self._lead = lead
         self.device = device
         self._dtype = dtype
         self._wanted = None if settings.memory == "auto" else Tier(settings.memory)
@@ -83,27 +88,48 @@ class ModelShelf:
 
     def load(self, plan: Plan) -> Models:
         """The models that a plan asks for, its LoRAs included; UserError when something is not there."""
-        recipes = {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
         loaded = self._loaded
-        if loaded is None or not self._serves(loaded, plan, recipes):
-            kept = (loaded.models.vae, loaded.models.text) if loaded and loaded.model == plan.model else None
-            self._loaded = loaded = None
-            self._give_back()  # the old experts go before the new ones come
-            self._found = None  # looked up once for a load, not once for each of its LoRAs
-            with readable(plan.model):
-                parts = self.find(plan.model)
-                placement = self._placement(parts, plan)
-                self.tier = placement.tier
-                loaded = Loaded(plan.model, recipes, parts, placement, self._read(parts, recipes, placement, kept))
-            self._loaded = loaded
+        if loaded is None or not self._serves(loaded, plan):
+            kept = loaded.vae_and_text if loaded and loaded.model == plan.model else None
+            loaded = None
+            parts, placement = self._found_for(plan)
+            with self._others(plan, placement.tier), readable(plan.model):
+                vae, text = kept or (parts.load_vae(), parts.load_text())
+                text.keep(placement.text_on_device)
+                self._loaded = loaded = replace(
+                    self._read(parts, plan, placement), vae_and_text=(vae, text), previewer=parts.load_previewer()
+                )
+        else:
+            with self._others(plan, loaded.placement.tier):
+                pass
         self._make_room(loaded, plan)
-        loaded.models.text.prepare(text for window in plan.windows for text in (window.prompt, window.negative))
+        assert loaded.vae_and_text is not None, "of a leader"
+        vae, text = loaded.vae_and_text
+        text.prepare(text for window in plan.windows for text in (window.prompt, window.negative))
         placement = self._placement(loaded.parts, plan)
-        return replace(
-            loaded.models,
+        return Models(
+            **vars(loaded.networks),
+            vae=vae,
+            text=text,
+            trained=loaded.parts.trained,
+            finish_dir=self.finish_dir,
             latents_per_call=self._latents_per_call(placement),
             beside=placement.beside and self.device.type == "cuda",  # a CPU has nothing to fill its gaps with
+            previewer=loaded.previewer,
+            lead=self._lead,
         )
+
+    def load_experts(self, plan: Plan, tier: Tier) -> Networks:
+        """The experts of a plan alone, for who follows a leader: in the leader's tier."""
+        self._wanted = tier
+        loaded = self._loaded
+        if loaded is None or loaded.placement.tier is not tier or not self._same(loaded, plan):
+            loaded = None
+            parts, placement = self._found_for(plan)
+            with readable(plan.model):
+                self._loaded = loaded = self._read(parts, plan, placement)
+        self._make_room(loaded, plan)
+        return loaded.networks
 
     def shrink(self) -> Tier | None:
         """Let go of the models in use; from now on they are loaded in the next smaller tier, which comes back.
@@ -155,32 +181,41 @@ class ModelShelf:
         """Where networks that finish a film are looked for."""
         return self._models_dir / FINISH_DIR
 
-    def _read(
-        self,
-        parts: Parts,
-        recipes: Mapping[Expert, Recipe],
-        placement: Placement,
-        kept: tuple[VAE, TextEncoder] | None,
-    ) -> Models:
-        vae, text = kept or (parts.load_vae(), parts.load_text())
-        text.keep(placement.text_on_device)
+    def _found_for(self, plan: Plan) -> tuple[Parts, Placement]:
+        """Where a plan's networks lie and will be kept. What was loaded before has gone."""
+        self._loaded = None
+        self._give_back()
+        self._found = None  # looked up once for a load, not once for each of its LoRAs
+        with readable(plan.model):
+            parts = self.find(plan.model)
+        placement = self._placement(parts, plan)
+        self.tier = placement.tier
+        return parts, placement
+
+    @contextmanager
+    def _others(self, plan: Plan, tier: Tier) -> Iterator[None]:
+        """In the block, those that predict along load the same experts."""
+        if self._lead is None:
+            yield
+            return
+        with self._lead.loading(plan, tier):
+            yield
+
+    def _read(self, parts: Parts, plan: Plan, placement: Placement) -> Loaded:
+        recipes = _recipes(plan)
         pool = None if placement.tier is Tier.RESIDENT else Pool(self.device)
-        networks: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
+        read: dict[tuple[Path, Recipe], tuple[DiT, StepLoras | None]] = {}
         for expert, file in parts.expert_files.items():
-            if (file, recipes[expert]) not in networks:
-                networks[file, recipes[expert]] = self._read_expert(parts, file, recipes[expert], pool)
-        chosen = {expert: networks[file, recipes[expert]] for expert, file in parts.expert_files.items()}
-        return Models(
+            if (file, recipes[expert]) not in read:
+                read[file, recipes[expert]] = self._read_expert(parts, file, recipes[expert], pool)
+        chosen = {expert: read[file, recipes[expert]] for expert, file in parts.expert_files.items()}
+        networks = Networks(
             experts={expert: network for expert, (network, _) in chosen.items()},
-            vae=vae,
-            text=text,
             device=self.device,
-            trained=parts.trained,
-            finish_dir=self.finish_dir,
             step_loras={expert: varying for expert, (_, varying) in chosen.items() if varying},
-            previewer=parts.load_previewer(),
             pool=pool,
         )
+        return Loaded(plan.model, recipes, parts, placement, networks)
 
     def _read_expert(self, parts: Parts, file: Path, recipe: Recipe, pool: Pool | None) -> tuple[DiT, StepLoras | None]:
         """One network, with its LoRAs and in its precision; on the device, or in a pool of it."""
@@ -193,14 +228,17 @@ class ModelShelf:
             pool.add(network, cast("Sequence[nn.Module]", network.blocks), fetched=TEXT_PRODUCTS)
         return network, varying
 
-    def _serves(self, loaded: Loaded, plan: Plan, recipes: Mapping[Expert, Recipe]) -> bool:
+    def _same(self, loaded: Loaded, plan: Plan) -> bool:
+        """Whether these are the experts of a plan."""
+        return (loaded.model, loaded.recipes) == (plan.model, _recipes(plan))
+
+    def _serves(self, loaded: Loaded, plan: Plan) -> bool:
         """Whether these are the models of a plan, and leave it the room that its work needs."""
-        same = (loaded.model, loaded.recipes) == (plan.model, recipes)
-        return same and loaded.placement.within(self._placement(loaded.parts, plan))
+        return self._same(loaded, plan) and loaded.placement.within(self._placement(loaded.parts, plan))
 
     def _make_room(self, loaded: Loaded, plan: Plan) -> None:
         """Have as many blocks stay on the device as a plan leaves room for."""
-        pool = loaded.models.pool
+        pool = loaded.networks.pool
         if pool is None:
             return
         need = self._need(loaded.parts, plan)
@@ -213,7 +251,10 @@ class ModelShelf:
             log.info("%s: %s, %d of %d blocks stay", loaded.model, loaded.placement.tier, kept, all_blocks)
 
     def _placement(self, parts: Parts, plan: Plan) -> Placement:
-        return place(self._need(parts, plan), self._available(), self._wanted, self._largest)
+        """For the tightest of the devices that predict."""
+        rooms = (self._available(), None if self._lead is None else self._lead.available())
+        tightest = min((room for room in rooms if room is not None), default=None)
+        return place(self._need(parts, plan), tightest, self._wanted, self._largest)
 
     def _need(self, parts: Parts, plan: Plan) -> Need:
         kept = {(file, recipe_for(expert, plan.loras, plan.sampling)) for expert, file in parts.expert_files.items()}
@@ -236,6 +277,10 @@ class ModelShelf:
     @property
     def _models_dir(self) -> Path:
         return self._settings.models_dir
+
+
+def _recipes(plan: Plan) -> dict[Expert, Recipe]:
+    return {expert: recipe_for(expert, plan.loras, plan.sampling) for expert in Expert}
 
 
 def expert_sizes(models_dir: Path) -> dict[str, DiTConfig]:

@@ -13,6 +13,7 @@ class EngineSettings(StorageSettings):
 
     models_dir: Path = Path("models")
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    gpus: Annotated[int, Field(ge=1)] = 1  # that film a window together: the device and those behind it
     precision: Literal["auto", "float32", "bfloat16", "fp8", "fp8-attention"] = "auto"
     memory: Literal["auto", "resident", "expert", "streamed", "least"] = "auto"
     memory_gib: Annotated[float, Field(ge=0)] = 0.0  # of the GPU; 0 is what is free

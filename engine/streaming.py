@@ -84,7 +84,7 @@ class HostBlock:
         starts = list(accumulate((_aligned(weight.nbytes) for weight in weights.values()), initial=0))
         memory = host_memory(starts[-1], device)
         if device.type == "cuda":  # the memory itself is an argument: it goes after it was released, not before
-            weakref.finalize(self, _release, memory).atexit = False
+            weakref.finalize(self, _release, memory, device).atexit = False
         packed = {}
         for (name, weight), start in zip(weights.items(), starts[:-1], strict=True):
             packed[name] = memory[start : start + weight.nbytes].view(weight.dtype).view(weight.shape)
@@ -280,8 +280,9 @@ def host_memory(size: int, device: torch.device) -> Tensor:
     if hasattr(mmap, "MADV_HUGEPAGE"):
         pages.madvise(mmap.MADV_HUGEPAGE)  # sooner filled and sooner pinned
     memory = torch.frombuffer(pages, dtype=torch.uint8)
-    register = torch.cuda.cudart().cudaHostRegister  # type: ignore[no-untyped-call]
-    if int(register(memory.data_ptr(), size, 0)):
+    with torch.cuda.device(device):  # a thread's own is the first GPU's, on which others compute
+        refused = int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), size, 0))  # type: ignore[no-untyped-call]
+    if refused:
         raise UserError(
             "This machine has too little memory to keep the model outside of the GPU: "
             f"{size / GIB:.1f} GiB more could not be pinned."
@@ -289,9 +290,10 @@ def host_memory(size: int, device: torch.device) -> Tensor:
     return memory
 
 
-def _release(memory: Tensor) -> None:
-    torch.cuda.synchronize()  # a copy may be under way
-    torch.cuda.cudart().cudaHostUnregister(memory.data_ptr())  # type: ignore[no-untyped-call]
+def _release(memory: Tensor, device: torch.device) -> None:
+    torch.cuda.synchronize(device)  # a copy may be under way
+    with torch.cuda.device(device):
+        torch.cuda.cudart().cudaHostUnregister(memory.data_ptr())  # type: ignore[no-untyped-call]
 
 
 def _fetch_when_called(product: nn.Module, host: nn.Parameter, device: torch.device) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from engine.followers import TeamBroken
 from engine.models import ModelShelf
 from engine.settings import EngineSettings
 from engine.shoot import KEPT_SECONDS, Kit, Shoot, Stopped
@@ -106,6 +107,9 @@ class Worker:
             raise
         except UserError as error:
             self._failed(shoot, str(error), retry=False)
+        except TeamBroken as error:
+            log.warning("attempt %d failed: %s", job.attempts, error)
+            self._failed(shoot, str(error), retry=job.tries < self.settings.attempts)
         except Exception as error:  # the outermost place: whatever one job does, the next one is filmed
             log.exception("attempt %d failed", job.attempts)
             self._failed(shoot, f"{type(error).__name__}: {error}", retry=job.tries < self.settings.attempts)

@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.condition import condition, window_noises, with_motion
-from engine.denoise import WindowVelocity, denoise
+from engine.denoise import denoise, scene_of
 from engine.dit import DiT
 from engine.folder import Handover
 from engine.models import ModelShelf
 from engine.step_loras import recipe_for
+from engine.velocity import WindowVelocity
 from storage.schema import (
     NAG,
     BeatSpan,
@@ -160,7 +161,8 @@ def test_within_a_step_the_same_question_has_the_same_answer(shelf: ModelShelf, 
     loras = (Lora(name="one", strength="0.1,0.2,0.3,0.4"),)
     models = shelf.load(film_plan([window(1)], sampling=chosen).model_copy(update={"loras": loras}))
     given = condition(torch.zeros(1, 16, 1, 4, 4), None)
-    asked = WindowVelocity(window(1), given, chosen, models)
+    scene = scene_of(window(1), chosen, given, models)
+    asked = WindowVelocity(scene, chosen, models)
     latents, sigma = torch.randn(1, 16, 21, 4, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0.95])
     answers = []
     with torch.inference_mode():
@@ -171,7 +173,7 @@ def test_within_a_step_the_same_question_has_the_same_answer(shelf: ModelShelf, 
             answers.append(first)
         assert not answers[0].any()
         assert len({float(answer.sum()) for answer in answers}) == 4
-        without_momentum = WindowVelocity(window(1), given, chosen, models, step=3)
+        without_momentum = WindowVelocity(scene, chosen, models, step=3)
         assert not torch.equal(without_momentum.velocity(latents, sigma), answers[3])
 
 

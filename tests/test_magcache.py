@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.condition import condition, window_noise
-from engine.denoise import WindowVelocity, denoise
+from engine.denoise import denoise, scene_of
 from engine.folder import Handover
 from engine.magcache import (
     I2V_A14B_RATIOS,
@@ -24,6 +24,7 @@ from engine.magcache import (
 )
 from engine.models import Models, ModelShelf
 from engine.samplers import sample
+from engine.velocity import WindowVelocity
 from storage.schema import (
     NAG,
     Expert,
@@ -176,7 +177,8 @@ def film(models: Models, handover: Handover, chosen: Sampling, what: Window | No
 def film_with(models: Models, handover: Handover, cache: MagCache) -> Tensor:
     given = condition(handover.anchor, handover.tail)
     noise = window_noise(window(1).seed, (1, 16, *given.shape[2:]))
-    predicted = WindowVelocity(window(1), given, sampling(), models, cache)
+    scene = scene_of(window(1), sampling(), given, models)
+    predicted = WindowVelocity(scene, sampling(), models, cache)
     with torch.inference_mode():
         return sample(
             Solver.EULER, predicted.velocity, noise, predicted.sampling.sigmas, lambda walk: predicted.go_on(walk.step)

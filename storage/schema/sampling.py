@@ -174,3 +174,8 @@ class Sampling(Value):
     def steps(self) -> int:
         """Network evaluations along the grid, one between two sigmas."""
         return len(self.sigmas) - 1
+
+    @property
+    def needs_negative(self) -> bool:
+        """Whether the negative text is looked at."""
+        return self.nag is not None or any(phase.guidance != 1 for phase in self.phases)
