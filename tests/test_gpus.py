@@ -30,7 +30,7 @@ from engine.lead import Lead
 from engine.magcache import MagCache, computed_steps
 from engine.memory import Tier
 from engine.models import Models, ModelShelf
-from engine.samplers import sample
+from engine.samplers import Walk, sample
 from engine.settings import EngineSettings
 from engine.velocity import WindowVelocity
 from storage.schema import (
@@ -178,9 +178,9 @@ def test_a_step_behind_a_change_of_ways_is_computed(alone: ModelShelf, together:
         predicted = WindowVelocity(scene_of(window(1), chosen, given, models), chosen, models, MagCache.of(chosen))
         noise = window_noise(1, (1, 16, *given.shape[2:])).to(DEVICE)
 
-        def stepped(step: int) -> None:
-            predicted.go_on(step)
-            if step == forget and predicted.cache is not None:
+        def stepped(walk: Walk) -> None:
+            predicted.go_on(walk.step)
+            if walk.step == forget and predicted.cache is not None:
                 predicted.cache.memories.clear()
 
         with torch.inference_mode(), shared(predicted, models) as velocity:
