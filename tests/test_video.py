@@ -118,18 +118,19 @@ def test_a_segment_depends_on_its_frames_only_not_on_their_chunks(tmp_path):
 
 def test_the_same_frames_give_the_same_bytes_each_time(tmp_path):
     rng = np.random.default_rng(0)
-    texture = rng.integers(0, 256, (6, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    texture = rng.integers(0, 256, (9, 16, 3), np.uint8).repeat(16, 0).repeat(16, 1)
     frames, segments = np.stack([np.roll(texture, 2 * shift, axis=1) for shift in range(30)]), set()
     for _ in range(25):
-        write_segment([frames], SIZE, tmp_path / "window.mp4")
+        write_segment([frames], Size(width=256, height=144), tmp_path / "window.mp4")
         segments.add((tmp_path / "window.mp4").read_bytes())
         [rng.bytes(n) for n in rng.integers(1, 300_000, 4)]  # so that fresh memory is never the same
     assert len(segments) == 1
+    assert b" threads=2 " in segments.pop(), "more than one, or it would say nothing"
 
 
-def test_one_thread_encodes_or_the_bytes_would_follow_the_processor(tmp_path):
+def test_four_threads_encode_or_the_bytes_would_follow_the_processor(tmp_path):
     write_segment([np.zeros((2, 480, 832, 3), np.uint8)], Size(width=832, height=480), tmp_path / "window.mp4")
-    assert b" threads=1 lookahead_threads=1 " in (tmp_path / "window.mp4").read_bytes()
+    assert b" threads=4 lookahead_threads=4 " in (tmp_path / "window.mp4").read_bytes()
 
 
 def test_every_segment_begins_with_a_key_frame_and_shares_one_header(tmp_path):
