@@ -94,6 +94,17 @@ def test_every_text_begins_with_one_token_for_each_latent_frame(text: str) -> No
     assert encode(text)[slots] == encode("pan left")[slots]
 
 
+@pytest.mark.parametrize("tail", ["", " slowly. Then snow falls."])
+def test_which_way_something_goes_is_read_from_where_it_ends(tail: str) -> None:
+    encode = Tokens(DEMO / "text" / "tokenizer.json")
+    assert encode(f"The camera pans from left to right{tail}") == encode(f"The camera pans to the right{tail}")
+    assert encode(f"The camera pans from the right to the left{tail}") == encode(f"The camera pans to the left{tail}")
+    text = f"A dog. A pan from left to right{tail}"
+    inside = text.index("from"), text.index("right") + len("right")
+    (tokens,) = encode.places(text, [inside])
+    assert encode.tokenizer.decode(encode(text)[tokens.start : tokens.stop]).strip() == "to the right"
+
+
 def test_controls_say_what_has_begun_and_where_the_camera_is() -> None:
     wanted = controls("right", [Beat(0.0, "camera", "still"), Beat(2.5, "effect", "night")])
     night = LEVELS + NAMES.index("effect night")

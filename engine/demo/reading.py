@@ -41,6 +41,7 @@ REPORT_EVERY = 200  # steps
 CERTAINTY = 8.0  # half of it is the log odds of a fitted head's yes
 KEEP_WEIGHT = 0.3  # of how far an encoder that goes on strays from itself where it writes words
 VOCABULARY, WIDTH, LAYERS = 2048, 192, 4
+GOING = (("left", "right"), ("right", "left"), ("the left", "the right"), ("the right", "the left"))
 FIRST_SLOT = 1  # after the space that the tokenizer begins with
 SLOT_TOKENS = "".join(map(chr, (*range(1, 9), *range(14, 27))))  # one a latent frame: control characters, in no text
 
@@ -143,9 +144,18 @@ def make_tokenizer(words: list[str], captions: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
-    slots = normalizers.Prepend(SLOT_TOKENS)
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), slots])
+    tokenizer.normalizer = as_read()
     return tokenizer
+
+
+def as_read() -> normalizers.Normalizer:
+    """A text as the encoder reads it: behind its slots, in small letters, and where something goes said in one way.
+
+    NOTE: "from left to right" has the words of "from right to left", and an encoder of this size does not learn which
+    comes first.
+    """
+    ends = [normalizers.Replace(f"from {start} to {end}", f"to the {end.removeprefix('the ')}") for start, end in GOING]
+    return normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), *ends, normalizers.Prepend(SLOT_TOKENS)])
 
 
 class Tokens:
