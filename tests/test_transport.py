@@ -58,6 +58,18 @@ async def test_what_was_said_while_the_line_was_cut_is_replayed_and_answered_onc
         assert len(w.server.ours()) == 3
 
 
+async def test_a_bot_listens_from_its_session_on_and_not_while_the_line_is_cut(tmp_path: Path):
+    async with wire(tmp_path) as w:
+        assert w.client.listening
+        back = asyncio.Event()
+        w.server.faults.append(Fault("GET", "^/gateway", waits=back))
+        await w.server.drop()
+        await until(lambda: not w.client.listening)
+        back.set()
+        await until(lambda: w.client.listening)
+        assert (w.server.identified, w.server.resumed) == (1, 1)
+
+
 async def test_a_press_and_a_reaction_that_come_twice_count_once(tmp_path: Path):
     async with wire(tmp_path) as w:
         await w.film(await w.card())

@@ -53,6 +53,7 @@ class LongtakeClient(discord.Client):
         self.front = Front(studio, settings, self.board, cdn or Cdn())
         self.door = Door(self, settings)
         self.tree = Tree(self)
+        self.listening = False  # is what happens in Discord told to us?
         self._work: set[asyncio.Task[None]] = set()
         self.hearing = Hearing(self)
         self.gap = Gap(self)
@@ -96,7 +97,16 @@ class LongtakeClient(discord.Client):
 
     async def on_connect(self) -> None:
         """A new session; what happens in it comes after this."""
+        self.listening = True
         self.gap.open()
+
+    async def on_resumed(self) -> None:
+        """The session goes on; what was missed has come."""
+        self.listening = True
+
+    async def on_disconnect(self) -> None:
+        """The connection is gone, for a moment or for longer."""
+        self.listening = False
 
     async def on_ready(self) -> None:
         """May come many times. What was missed is looked for."""

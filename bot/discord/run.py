@@ -42,7 +42,7 @@ async def keep_running(settings: DiscordSettings, planner: PlannerSettings, toke
     client: LongtakeClient | None = None
 
     def connected() -> bool:
-        return client is not None and client.is_ready() and not client.is_closed()
+        return client is not None and client.listening and not client.is_closed()
 
     async with Studio(settings, planner) as studio, health(settings, studio.figures, connected):
         while True:
