@@ -241,9 +241,7 @@ def race(
         latents = denoise(WINDOW, Handover(anchor, tail_of(anchor)), plan.sampling, models, on_step)
         wait()
         denoised = time.perf_counter()
-        decode_with_what_fits(
-            models.vae, models.latents_per_call, lambda decode, x=latents: [to_uint8(chunk) for chunk in decode(x)]
-        )
+        list(decode_with_what_fits(models.vae, models.latents_per_call, latents, to_uint8))
         wait()
         windows.append(time.perf_counter() - began)
         took = [b - a for a, b in zip([began, *steps], steps, strict=False)]

@@ -1,12 +1,12 @@
 """From latents to frames: a window decoded behind the film so far, in its colours, measured and finished.
 
-Windows come one after the other, each behind what the one before shows. Where there is memory for both, a window is
-developed while the next one is denoised, which needs nothing of it but latents.
+Windows come one after the other, each behind what the one before shows, and are written while they are decoded. Where
+there is memory for both, a window is developed while the next one is denoised, which needs nothing of it but latents.
 
     B batch (1), T latent frames, h w latent height and width, F frames, H W pixels
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from engine.colours import corrected
 from engine.condition import in_film
-from engine.decode import Decode, decode_with_what_fits
+from engine.decode import decode_with_what_fits, later_than
 from engine.finish.finisher import Finisher
 from engine.folder import Handover, Shown
 from engine.measures import measured, seam_between
@@ -27,13 +27,19 @@ from storage.footage import Frames
 from storage.schema import Plan
 from storage.timeline import OVERLAP_FRAMES
 
+Developing = Generator[Frames, None, Shown]  # chunks [F, H, W, 3], and at the end what the film shows with them
+
 
 @dataclass(frozen=True)
-class Developed:
-    """A window as it is written, in chunks [F, H, W, 3] that are made when they are asked for, and the film with it."""
+class Exposed:
+    """A window whose latents are there, with what is left to do, for whatever threads.
 
-    frames: Iterable[Frames]
-    shown: Shown
+    `develop` gives chunks of frames [F, H, W, 3] as they are decoded, and at its end what the film shows with them.
+    `finish` makes of these chunks what is written.
+    """
+
+    develop: Callable[[], Developing]
+    finish: Callable[[Iterable[Frames]], Iterable[Frames]]
 
 
 @dataclass
@@ -45,42 +51,47 @@ class Darkroom:
     finisher: Finisher
     shown: Shown
 
-    def exposed(self, number: int, latents: Tensor, handover: Handover) -> Callable[[], Developed]:
-        """Window `number` of the plan, ready to be developed, by whatever thread. latents: [B, 16, T, h, w]
+    def exposed(self, number: int, latents: Tensor, handover: Handover) -> Exposed:
+        """Window `number` of the plan, once the one before is developed. latents: [B, 16, T, h, w]
 
         `handover` is what the window was denoised behind.
         """
-        return partial(self._developed, number, latents, handover, Ready(self.models.device))
+        seed = self.plan.windows[number - 1].seed
+        return Exposed(
+            develop=partial(self._developed, number, latents, handover, Ready(self.models.device)),
+            finish=partial(self.finisher.finished, before=self.shown.frames, seed=seed),
+        )
 
     @torch.inference_mode()
-    def _developed(self, number: int, latents: Tensor, handover: Handover, ready: "Ready") -> Developed:
+    def _developed(self, number: int, latents: Tensor, handover: Handover, ready: "Ready") -> Developing:
         with ready.on_a_stream_of_its_own(self.models.beside):
-            repeated, frames = self._decoded(latents, handover)
-        finished = self.finisher.finished([frames], self.shown.frames, self.plan.windows[number - 1].seed)
-        self.shown = shown_with(self.shown, repeated, frames, self.plan.source.head_windows + number)
-        return Developed(finished, self.shown)
+            whole, decoded = in_film(latents, handover.tail, handover.eve), list[Frames]()
+            known = 0 if handover.tail is None else whole.shape[2] - latents.shape[2] + 2  # up to the tail
+            repeated = self.models.vae.config.frames(known)
+            yield from later_than(repeated, seen(decoded, self._decoded(whole)))
+        frames = np.concatenate(decoded)
+        number += self.plan.source.head_windows
+        self.shown = shown_with(self.shown, frames[:repeated], frames[repeated:], number)
+        return self.shown
 
-    def _decoded(self, latents: Tensor, handover: Handover) -> tuple[Frames, Frames]:
-        """What a window repeats of the film, and what it shows, in the colours of what was shown before.
-
-        latents: [B, 16, T, h, w] -> twice [F, H, W, 3]
-        """
+    def _decoded(self, latents: Tensor) -> Iterator[Frames]:
+        """Chunks of frames [F, H, W, 3] in the colours of what was shown before. latents: [B, 16, T, h, w]"""
         models, strength = self.models, self.plan.color_correction
-        whole = in_film(latents, handover.tail, handover.eve)
         reference = None
         if strength and self.shown.frames is not None:
             reference = frames_to_pixels(self.shown.frames[-1:]).to(models.device)
 
-        def in_colours(pixels: Tensor) -> Tensor:
-            return pixels if reference is None else corrected(pixels, reference, strength)
+        def in_colours(pixels: Tensor) -> Frames:
+            return to_uint8(pixels if reference is None else corrected(pixels, reference, strength))
 
-        def decoded(decode: Decode) -> Frames:
-            return np.concatenate([to_uint8(in_colours(pixels)) for pixels in decode(whole)])
+        return decode_with_what_fits(models.vae, models.latents_per_call, latents, in_colours)
 
-        frames = decode_with_what_fits(models.vae, models.latents_per_call, decoded)
-        known = 0 if handover.tail is None else whole.shape[2] - latents.shape[2] + 2  # up to the tail
-        repeated = models.vae.config.frames(known)
-        return frames[:repeated], frames[repeated:]
+
+def seen(noted: list[Frames], chunks: Iterable[Frames]) -> Iterator[Frames]:
+    """The same chunks, each of them noted."""
+    for chunk in chunks:
+        noted.append(chunk)
+        yield chunk
 
 
 def shown_with(before: Shown, repeated: Frames, frames: Frames, number: int) -> Shown:

@@ -4,7 +4,7 @@ Legend: B batch (1), T latent frames, h w latent height and width, F frames, H W
 pixels [B, 3, F, H, W] in [-1, 1].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,8 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
 
     `out/media/` holds the files that the plan names. Finished windows stay in `out`: a render that was killed goes on
     at its first unfinished window. Same plan, same video, bit for bit on one machine. While a window is denoised the
-    one before is written, and decoded where there is memory for it, so that it is told of as filmed a little later.
+    one before is written, and decoded where there is memory for it, so that it is told of as filmed a little later; so
+    is what the film goes on from made ready.
     """
     folder = WorkFolder(out, plan)
     report = Reporter(plan, on_progress)
@@ -59,6 +60,7 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
     darkroom = Darkroom(plan, models, finisher, shown)
     previews = PreviewWriter(folder, plan, handover, shown, models.previewer)
     with WindowWriter(folder, finisher.size, report.filmed, finisher.fps, beside=models.beside) as writer:
+        before = writer.aside(partial(head, plan, folder, finisher))
         for number, window in enumerate(plan.windows, start=1):
             if folder.has(number):
                 handover, darkroom.shown = folder.handover(number, models.device), folder.shown(number)
@@ -72,11 +74,11 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
             latents = denoise(window, handover, plan.sampling, models, on_step, plan.timing, guide)
             latents = without_end(latents, plan.discard_frames)
             report(Stage.DECODING, number, plan.sampling.steps)
-            developed = darkroom.exposed(number, latents, handover)
+            expose = partial(darkroom.exposed, number, latents, handover)
             handover = handover.after(latents)
-            writer.write(number, handover, developed)
+            writer.write(number, handover, expose)
     report(Stage.JOINING, len(plan.windows), plan.sampling.steps)
-    return joined(plan, folder, finisher)
+    return joined(plan, folder, before.result(), finisher.fps)
 
 
 def gather(plan: Plan, out: Path, finish_dir: Path, device: torch.device) -> Rendering | None:
@@ -87,15 +89,15 @@ def gather(plan: Plan, out: Path, finish_dir: Path, device: torch.device) -> Ren
     folder = WorkFolder(out, plan)
     if not folder.finished:
         return None
-    return joined(plan.first(len(folder.finished)), folder, Finisher.of(plan, finish_dir, device))
+    finisher = Finisher.of(plan, finish_dir, device)
+    return joined(plan.first(len(folder.finished)), folder, head(plan, folder, finisher), finisher.fps)
 
 
-def joined(plan: Plan, folder: WorkFolder, finisher: Finisher) -> Rendering:
-    """The windows of `plan`, all of them finished, behind what they go on from."""
+def joined(plan: Plan, folder: WorkFolder, before: Sequence[Path], fps: int) -> Rendering:
+    """The windows of `plan`, all of them finished, behind the videos `before`, which they go on from."""
     windows = len(plan.windows)
     segments = [folder.segment(number) for number in range(1, windows + 1)]
-    parts = [*head(plan, folder, finisher), *segments]
-    count = join(parts, folder.film, plan.model_dump_json(), finisher.fps)
+    count = join([*before, *segments], folder.film, plan.model_dump_json(), fps)
     frames = film_frames_in(count, plan.finish.interpolation)
     return Rendering(folder.film, folder.tail(windows), frames, windows, folder.shown(windows).measured)
 

@@ -1,15 +1,53 @@
-"""Windows are written beside the denoising of the next one: encoding takes cores, and no GPU."""
+"""Windows are written while they are decoded, and while the next one is denoised: encoding takes cores, and no GPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from types import TracebackType
+from typing import TypeVar
 
-from engine.darkroom import Developed
-from engine.folder import Handover, WorkFolder
+from engine.darkroom import Developing, Exposed
+from engine.folder import Handover, Shown, WorkFolder
 from engine.segments import write_segment
+from storage.footage import Frames
 from storage.schema import Size
 from storage.timeline import FPS
+
+Result = TypeVar("Result")
+
+
+class Reel:
+    """A window's frames on their way from who develops them to who writes them, in another thread."""
+
+    def __init__(self) -> None:
+        self._wound: SimpleQueue[Frames | Shown | BaseException] = SimpleQueue()
+        self._shown: Shown | None = None
+
+    def wind(self, developing: Developing) -> None:
+        """Put on everything that comes. What goes wrong is raised here and at the other end."""
+        try:
+            while True:
+                self._wound.put(next(developing))
+        except StopIteration as end:
+            self._wound.put(end.value)
+        except BaseException as error:
+            self._wound.put(error)
+            raise
+
+    def __iter__(self) -> Iterator[Frames]:
+        """Chunks [F, H, W, 3], each when it is there."""
+        while not isinstance(one := self._wound.get(), Shown):
+            if isinstance(one, BaseException):
+                raise one
+            yield one
+        self._shown = one
+
+    @property
+    def shown(self) -> Shown:
+        """What the film shows with the window, once all of it was taken from the reel."""
+        assert self._shown is not None
+        return self._shown
 
 
 @dataclass
@@ -18,7 +56,7 @@ class WindowWriter:
 
     `on_written` is told of each window, in order, in the thread of whoever calls; so is what went wrong. Leaving the
     block waits for what was begun, also where an error leaves it: a window that was denoised is kept. With `beside`,
-    windows are developed in that thread, too.
+    windows are developed in a thread, too; without, `write` comes back when that is done.
     """
 
     folder: WorkFolder
@@ -26,7 +64,8 @@ class WindowWriter:
     on_written: Callable[[int], None]
     fps: int = FPS
     beside: bool = False
-    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "writer"), init=False)
+    _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "writer"), init=False)
+    _developer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "developer"), init=False)
     _begun: tuple[int, Future[None]] | None = field(default=None, init=False)
 
     def __enter__(self) -> "WindowWriter":
@@ -35,17 +74,23 @@ class WindowWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with self._thread:
+        with self._writer, self._developer:
             self._wait()
 
-    def write(self, number: int, handover: Handover, develop: Callable[[], Developed]) -> None:
-        """Begin to write window `number`, which hands `handover` on, once the one before is written."""
+    def aside(self, work: Callable[[], Result]) -> "Future[Result]":
+        """Something that is to be done in the writer's thread, before the windows that follow."""
+        return self._writer.submit(work)
+
+    def write(self, number: int, handover: Handover, expose: Callable[[], Exposed]) -> None:
+        """Begin to develop and write window `number`, which hands `handover` on, once the one before is written."""
         self._wait()
-        developed = None if self.beside else develop()
-        self._begun = (
-            number,
-            self._thread.submit(self._write, number, handover.on_host(), lambda: developed or develop()),
-        )
+        window, reel = expose(), Reel()
+        frames = window.finish(reel)
+        self._begun = number, self._writer.submit(self._write, number, handover.on_host(), frames, reel)
+        if self.beside:
+            self._developer.submit(reel.wind, window.develop())
+        else:
+            reel.wind(window.develop())
 
     def tell(self) -> None:
         """Tell of a window that has been written meanwhile, if there is one."""
@@ -58,7 +103,6 @@ class WindowWriter:
             written.result()
             self.on_written(number)
 
-    def _write(self, number: int, handover: Handover, develop: Callable[[], Developed]) -> None:
-        developed = develop()
-        write_segment(developed.frames, self.size, self.folder.segment(number), self.fps)
-        self.folder.finish(number, handover, developed.shown)
+    def _write(self, number: int, handover: Handover, frames: Iterable[Frames], reel: Reel) -> None:
+        write_segment(frames, self.size, self.folder.segment(number), self.fps)
+        self.folder.finish(number, handover, reel.shown)
