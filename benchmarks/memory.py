@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 import torch
+from random_models import random_experts
 from rig import ROOT, commit, device_name, randomised, wait
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ from engine.condition import tail_of
 from engine.decode import decode_with_what_fits
 from engine.demo import untrained
 from engine.denoise import denoise
-from engine.dit import TEXT_PRODUCTS, DiT, DiTConfig
+from engine.dit import TEXT_PRODUCTS, DiTConfig
 from engine.folder import Handover
 from engine.memory import (
     SHARE,
@@ -155,17 +156,12 @@ def build(options: argparse.Namespace, plan: Plan, device: torch.device) -> tupl
     """Both experts and the VAE, random and made on the device."""
     sizes = replace(untrained.DIT, layers=12) if options.toy else DiTConfig()
     vae_sizes = untrained.VAE_SIZES if options.toy else VAEConfig()
-    fp8 = options.precision.startswith("fp8")
-    experts = {}
-    for number, expert in enumerate(Expert):
-        with torch.device("meta"):
-            network = DiT(sizes).requires_grad_(False).to_precision(torch.bfloat16)
-        experts[expert] = randomised(network, device, seed=number)
-        if fp8:
-            experts[expert].to_fp8(attention=options.precision == "fp8-attention")
+    experts = random_experts(sizes, options.precision, device)
     with torch.device("meta"):
         vae = VAE(vae_sizes).requires_grad_(False).to(torch.bfloat16)
-    need = needs(plan, sizes, vae_sizes, UMT5_XXL_BYTES, Precision(2, fp8=fp8), experts=len(experts))
+    need = needs(
+        plan, sizes, vae_sizes, UMT5_XXL_BYTES, Precision(2, fp8=options.precision != "bfloat16"), experts=len(experts)
+    )
     models = Models(
         experts=experts,
         vae=randomised(vae, device).channels_last(),

@@ -8,7 +8,7 @@ How its forward and its decoder compare with their plain twins and with diffuser
     python benchmarks/render.py --toy           the same code at toy size, on any machine
 
 The last line is one JSON object. Weights are random and never zero, so that nothing is skipped or compressed. Such a
-VAE shows noise, which takes an encoder ten times as long as a film does: its last layer is weak, and the noise faint.
+VAE shows noise, which takes an encoder ten times as long as a film does: its noise is faint, before a photo that moves.
 """
 
 import argparse
@@ -24,20 +24,20 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from rig import commit, device_name, randomised, wait
+from random_models import TOY_TEXT, UMT5_XXL, panning_vae, random_experts, random_text_encoder
+from rig import commit, device_name, wait
 from shared import compare, lead_of, networks_of
 
 from engine import pipeline
 from engine.condition import condition, network_input
 from engine.demo import untrained
-from engine.dit import DiT, DiTConfig
+from engine.dit import DiTConfig
 from engine.follow import follow
 from engine.memory import Tier
 from engine.models import Models
 from engine.pixels import to_uint8
 from engine.segments import write_segment
-from engine.text import TextEncoder
-from engine.vae import VAE, VAEConfig
+from engine.vae import VAEConfig
 from engine.velocity import Networks
 from planner.presets import PRESETS, Preset
 from storage.schema import (
@@ -55,11 +55,6 @@ from storage.schema import (
 from storage.timeline import film_frames
 
 PHOTO, VIDEO, TAIL = ("a" * 64, "b" * 64, "c" * 64)
-FAINT = 1.2  # levels of 255
-UMT5_XXL = {
-    "vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64,
-    "feed_forward_proj": "gated-gelu",
-}  # fmt: skip
 
 
 @dataclass
@@ -84,7 +79,7 @@ def main() -> None:
     options = arguments()
     if options.follow:
         sizes = untrained.DIT if options.toy else DiTConfig()
-        follow(networks_of(lambda device: Networks(experts=experts_of(options, device), device=device), sizes))
+        follow(networks_of(lambda on: Networks(experts=random_experts(sizes, options.precision, on), device=on), sizes))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"commit {commit()}, torch {torch.__version__}, {device_name(device)}", flush=True)
     size = Size(width=64, height=48) if options.toy else Size(width=832, height=480)
@@ -108,7 +103,7 @@ def alone(options: argparse.Namespace, size: Size, folder: Path) -> dict[str, ob
     """Every stage, and the films."""
     timings, device = Timings(), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with timings.of("build"):
-        models = build(options, device, folder)
+        models = build(options, size, device, folder)
     stages(models, size, timings, options.repeats)
     return {"stages": timings.median(), **films(options, models, size)}
 
@@ -122,7 +117,7 @@ def together(options: argparse.Namespace, size: Size, folder: Path) -> dict[str,
     with closing(lead_of(device, options.gpus, Path(__file__).resolve(), follower)) as lead:
         began = time.perf_counter()
         with lead.loading(plan, Tier.RESIDENT):
-            models = replace(build(options, device, folder), lead=lead)
+            models = replace(build(options, size, device, folder), lead=lead)
         print(f"build {time.perf_counter() - began:.1f} s", flush=True)
         found = compare(models, plan, size, options.repeats)
         few = argparse.Namespace(presets=options.presets, windows=min(2, options.windows))
@@ -151,58 +146,19 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(options: argparse.Namespace, device: torch.device, folder: Path) -> Models:
+def build(options: argparse.Namespace, size: Size, device: torch.device, folder: Path) -> Models:
     """Random networks made on the device, so that no file and no host memory is needed."""
-    toy = options.toy
-    sizes = untrained.DIT if toy else DiTConfig()
+    dit = untrained.DIT if options.toy else DiTConfig()
     return Models(
-        experts=experts_of(options, device),
-        vae=faint_vae(untrained.VAE_SIZES if toy else VAEConfig(), device),
-        text=text_encoder(toy, sizes, device, folder),
+        experts=random_experts(dit, options.precision, device),
+        vae=panning_vae(untrained.VAE_SIZES if options.toy else VAEConfig(), device, size),
+        text=random_text_encoder(TOY_TEXT if options.toy else UMT5_XXL, dit, device, folder),
         device=device,
         trained=False,
         finish_dir=folder,
         latents_per_call=4,
         beside=not options.one_by_one,
     )
-
-
-def faint_vae(sizes: VAEConfig, device: torch.device) -> VAE:
-    """A VAE that shows noise of FAINT levels of 255, which takes an encoder as long as a photo that moves."""
-    with torch.device("meta"):
-        empty = VAE(sizes).requires_grad_(False).to(torch.bfloat16)
-    vae = randomised(empty, device).channels_last()
-    with torch.inference_mode():
-        shown = vae.decode_all(torch.randn(1, sizes.z_dim, 3, 12, 16, device=device)).std().item()
-    for weight in vae.decoder.head["2"].parameters():
-        weight.data.mul_(FAINT / 127.5 / shown)
-    return vae
-
-
-def experts_of(options: argparse.Namespace, device: torch.device) -> dict[Expert, DiT]:
-    """The same numbers on every GPU of a kind."""
-    experts = {}
-    for expert in Expert:
-        with torch.device("meta"):
-            network = DiT(untrained.DIT if options.toy else DiTConfig()).requires_grad_(False)
-        experts[expert] = randomised(network.to_precision(torch.bfloat16), device)
-        if options.precision != "bfloat16":
-            experts[expert].to_fp8(attention=options.precision == "fp8-attention")
-    return experts
-
-
-def text_encoder(toy: bool, sizes: DiTConfig, device: torch.device, folder: Path) -> TextEncoder:
-    """An UMT5 encoder whose tokens are bytes."""
-    from transformers import UMT5Config, UMT5EncoderModel
-
-    config = {"vocab_size": 258, "d_model": sizes.text_dim, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
-    (folder / "config.json").write_text(json.dumps(config))
-    untrained.byte_tokenizer().save(str(folder / "tokenizer.json"))
-    encoder = TextEncoder.in_folder(folder, sizes.text_len, device)
-    with torch.device("meta"):
-        network = UMT5EncoderModel(UMT5Config(**(config if toy else UMT5_XXL))).to(torch.bfloat16).eval()
-    encoder.__dict__["_network"] = randomised(network, device)  # in place of the one it would read from files
-    return encoder
 
 
 @torch.inference_mode()
