@@ -30,8 +30,8 @@ from engine.finish.finisher import Finisher
 from engine.folder import WorkFolder
 from engine.models import Models, ModelShelf
 from engine.pipeline import Rendering, opening, render
-from engine.preview import Previewer, decoded_preview, fitted_preview, preview_strip
-from engine.preview_writer import PreviewWriter
+from engine.previews.preview import Previewer, decoded_preview, fitted_preview, preview_strip
+from engine.previews.writer import PreviewWriter
 from engine.settings import EngineSettings
 from planner.compiler import window_seed
 from planner.presets import PRESETS

@@ -30,6 +30,7 @@ from engine.demo import untrained
 from engine.denoise import denoise
 from engine.dit import TEXT_PRODUCTS, DiTConfig
 from engine.folder import Handover
+from engine.loras.strengths import phase_numbers
 from engine.memory import (
     SHARE,
     UMT5_XXL_BYTES,
@@ -44,7 +45,6 @@ from engine.memory import (
 from engine.models import Models
 from engine.pixels import to_uint8
 from engine.streaming import Pool
-from engine.strengths import phase_numbers
 from engine.text import TextEncoder
 from engine.vae import VAE, VAEConfig
 from planner.presets import PRESETS

@@ -32,11 +32,11 @@ from engine import pipeline
 from engine.condition import condition, network_input
 from engine.demo import untrained
 from engine.dit import DiTConfig
-from engine.follow import follow
 from engine.memory import Tier
 from engine.models import Models
 from engine.pixels import to_uint8
 from engine.segments import write_segment
+from engine.team.follow import follow
 from engine.vae import VAEConfig
 from engine.velocity import Networks
 from planner.presets import PRESETS, Preset

@@ -14,12 +14,12 @@ from torch import Tensor
 from engine.condition import condition
 from engine.denoise import shared
 from engine.dit import DiT, DiTConfig, TextContext
-from engine.follow import Loads
-from engine.lead import Lead
 from engine.memory import Tier
 from engine.models import Models
-from engine.orders import Join
 from engine.settings import EngineSettings
+from engine.team.follow import Loads
+from engine.team.lead import Lead
+from engine.team.orders import Join
 from engine.velocity import Networks, Scene, WindowVelocity
 from storage.schema import Expert, Phase, Plan, Sampling, Size, Solver
 

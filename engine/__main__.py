@@ -16,14 +16,14 @@ from rich.progress import Progress as ProgressBar
 
 from engine.checkpoints.find import OPTIONAL, Part, find_models
 from engine.device import choose_device, choose_dtype, other_devices
-from engine.follow import Loads, follow
 from engine.hub import Download, get
 from engine.kernels import keep_compiled
-from engine.lead import Lead
-from engine.library import examine
+from engine.loras.library import examine
 from engine.models import ModelShelf, expert_sizes
-from engine.orders import Join
 from engine.settings import EngineSettings
+from engine.team.follow import Loads, follow
+from engine.team.lead import Lead
+from engine.team.orders import Join
 from engine.worker import Worker
 from storage.database import Database
 from storage.disk import GIB, DiskFull

@@ -16,7 +16,7 @@ from engine.models import Models
 from engine.refiner import refined
 from engine.relay import relay_bias, segments
 from engine.samplers import Step, Velocity, Walk, sample
-from engine.team import Way
+from engine.team.team import Way
 from engine.velocity import Scene, WindowVelocity
 from storage.schema import Sampling, Timing, Window
 

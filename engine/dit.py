@@ -22,7 +22,7 @@ from engine.attention import attention_by_frame, cross_attention, self_attention
 from engine.kernels.heads import Heads, normed_heads, quantised_heads
 from engine.kernels.rows import Rows, add, add_and_norm, layer_norm, rms_norm, shifted
 from engine.products import feed_forward, reads, to_fp8
-from engine.team import Team
+from engine.team.team import Team
 
 PATCH = (1, 2, 2)  # latent frames, rows and columns that make one token
 ROPE_THETA = 10_000.0

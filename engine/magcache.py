@@ -10,7 +10,7 @@ happened; here a residual serves only the expert that made it, and an expert's f
 it serve a step with other LoRA strengths, other skipped layers, or another window: a MagCache lives for one window. And
 there SVI 2.0 Pro gets the ratios of Wan2.1, which know of no second expert. A step that is noised anew and repeated
 (engine/refiner.py) is computed, whatever was known of it: a residual holds the noise that it was made from. So is a
-step that a team (engine/team.py) shares by tokens where the one before was not, or the other way round.
+step that a team (engine/team/team.py) shares by tokens where the one before was not, or the other way round.
 
     B batch, L tokens, D width of the network. A residual is [B, L, D] in float32: 0.67 GB a branch for the 14 B model
     at 832x480. The ratios are those of the 14 B model; nobody measured the demo's.
@@ -23,7 +23,7 @@ from enum import IntEnum
 from torch import Tensor
 
 from engine.dit import NAG, DiT, TextContext
-from engine.strengths import phase_numbers
+from engine.loras.strengths import phase_numbers
 from storage.schema import Expert, Sampling
 
 MOST_SKIPS = 2  # in a row

@@ -14,13 +14,13 @@ from torch import nn
 from engine.checkpoints.checkpoint import CPU
 from engine.checkpoints.find import FINISH_DIR, Found, Part, find_models
 from engine.dit import TEXT_PRODUCTS, DiT, DiTConfig
-from engine.lead import Lead
+from engine.loras.by_step import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.memory import Need, Placement, Precision, Tier, available_bytes, needs, place, room_for_blocks
 from engine.parts import Parts, as_found, dit_sizes, in_folder, readable, state
-from engine.preview import Previewer
+from engine.previews.preview import Previewer
 from engine.settings import EngineSettings
-from engine.step_loras import Recipe, StepLoras, apply_recipe, lora_reader, recipe_for
 from engine.streaming import Pool
+from engine.team.lead import Lead
 from engine.text import TextEncoder
 from engine.vae import VAE
 from engine.velocity import Networks

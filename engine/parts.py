@@ -28,8 +28,8 @@ from engine.checkpoints.find import Found, Part
 from engine.checkpoints.load import load_dit, load_text_weights, load_vae
 from engine.dit import DiT, DiTConfig
 from engine.memory import UMT5_XXL_BYTES
-from engine.preview import Previewer, linear_preview
-from engine.taehv import taehv_preview
+from engine.previews.preview import Previewer, linear_preview
+from engine.previews.taehv import taehv_preview
 from engine.text import TextEncoder, build_umt5
 from engine.vae import VAE, VAEConfig
 from storage.schema import Expert, UserError

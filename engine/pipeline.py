@@ -20,7 +20,7 @@ from engine.folder import Handover, Shown, WorkFolder
 from engine.guide_video import window_guide
 from engine.models import Models
 from engine.pixels import frames_to_pixels, picture_to_pixels
-from engine.preview_writer import PreviewWriter
+from engine.previews.writer import PreviewWriter
 from engine.segments import fitted, join
 from engine.writer import WindowWriter
 from storage import sandbox

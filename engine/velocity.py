@@ -12,10 +12,10 @@ from torch import Tensor
 from engine.condition import network_input
 from engine.dit import NAG, DiT, TextContext
 from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
+from engine.loras.by_step import StepLoras
 from engine.magcache import Branch, MagCache, Turn
-from engine.step_loras import StepLoras
 from engine.streaming import Pool
-from engine.team import Team, Way
+from engine.team.team import Team, Way
 from storage.schema import Expert, GuidanceRule, Phase, Sampling
 
 

@@ -16,10 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from engine.followers import TeamBroken
 from engine.models import ModelShelf
 from engine.settings import EngineSettings
 from engine.shoot import KEPT_SECONDS, Kit, Shoot, Stopped
+from engine.team.followers import TeamBroken
 from storage.database import Database
 from storage.disk import WAITS, DiskFull
 from storage.eviction import Eviction

@@ -7,11 +7,11 @@ import sys
 
 import torch
 
-import engine.follow
+import engine.team.follow
 from engine.__main__ import loads_as_told
-from engine.follow import Loads, follow
 from engine.memory import Tier
-from engine.orders import Join
+from engine.team.follow import Loads, follow
+from engine.team.orders import Join
 from engine.velocity import Networks
 from storage.schema import Plan
 
@@ -45,5 +45,5 @@ def leave(*_: object) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "gone":
-        engine.follow.make_group = leave
+        engine.team.follow.make_group = leave
     follow(loader_of)

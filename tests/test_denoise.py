@@ -13,8 +13,8 @@ from engine.condition import condition, window_noises, with_motion
 from engine.denoise import denoise, scene_of
 from engine.dit import DiT
 from engine.folder import Handover
+from engine.loras.by_step import recipe_for
 from engine.models import ModelShelf
-from engine.step_loras import recipe_for
 from engine.velocity import WindowVelocity
 from storage.schema import (
     NAG,

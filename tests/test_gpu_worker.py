@@ -15,10 +15,10 @@ from filming import draw, film_plan, window
 from test_cli import wait_for
 from test_gpus import FAILING, children, ended, sampling
 
-from engine.followers import FOLLOW
-from engine.lead import Lead
 from engine.models import ModelShelf
 from engine.settings import EngineSettings
+from engine.team.followers import FOLLOW
+from engine.team.lead import Lead
 from engine.worker import Worker
 from storage.database import Database
 from storage.footage import read_frames

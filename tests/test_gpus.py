@@ -25,13 +25,13 @@ from engine.denoise import denoise, scene_of, shared
 from engine.device import other_devices
 from engine.dit import DiT, DiTConfig
 from engine.folder import Handover
-from engine.followers import TeamBroken
-from engine.lead import Lead
 from engine.magcache import MagCache, computed_steps
 from engine.memory import Tier
 from engine.models import Models, ModelShelf
 from engine.samplers import Walk, sample
 from engine.settings import EngineSettings
+from engine.team.followers import TeamBroken
+from engine.team.lead import Lead
 from engine.velocity import WindowVelocity
 from storage.schema import (
     NAG,

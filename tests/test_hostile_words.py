@@ -28,8 +28,8 @@ from bot.discord.safe import one_line
 from engine.checkpoints import open_checkpoint
 from engine.checkpoints.header import Kind
 from engine.checkpoints.sizes import config_from, shapes_of
-from engine.lora_file import read_lora
-from engine.strengths import strengths_by_step
+from engine.loras.file import read_lora
+from engine.loras.strengths import strengths_by_step
 from planner.editing import EditForm
 from planner.filled import Unreadable, parsed
 from planner.writer import judge

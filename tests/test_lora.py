@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.dit import DiT, DiTConfig
-from engine.lora import Change, Decomposed, Difference, Kronecker, LowRank, attached, merge, merged
-from engine.lora_file import lora_from, read_lora
-from engine.lora_keys import module_names
+from engine.loras.file import lora_from, read_lora
+from engine.loras.keys import module_names
+from engine.loras.lora import Change, Decomposed, Difference, Kronecker, LowRank, attached, merge, merged
 from storage.schema import UserError
 
 RANK, ALPHA = 3, 1.5

@@ -13,7 +13,7 @@ from filming import film_plan, window
 from safetensors.torch import save_file
 from scripted_model import Script, served
 
-from engine.library import examine
+from engine.loras.library import examine
 from engine.models import ModelShelf, expert_sizes
 from engine.settings import EngineSettings
 from planner.compiler import Facts, compile_plan, compile_prompt, reseed, retune, rewrite, styled

@@ -17,8 +17,8 @@ from engine.dit import DiTConfig
 from engine.kernels.rows import quantised
 from engine.models import ModelShelf
 from engine.pipeline import render
+from engine.previews.taehv import TAEHV
 from engine.settings import EngineSettings
-from engine.taehv import TAEHV
 from storage.footage import read_frames
 from storage.schema import Expert, Lora, Plan, UserError
 

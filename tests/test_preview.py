@@ -13,9 +13,9 @@ from torch import Tensor
 from engine.models import DEMO
 from engine.parts import in_folder
 from engine.pixels import frames_to_pixels, to_uint8
-from engine.preview import STRIP_HEIGHT, decoded_preview, fitted_preview, linear_preview, preview_strip
+from engine.previews.preview import STRIP_HEIGHT, decoded_preview, fitted_preview, linear_preview, preview_strip
+from engine.previews.taehv import TAEHV, load_taehv
 from engine.samplers import sample
-from engine.taehv import TAEHV, load_taehv
 from engine.vae import VAE, CausalState, VAEConfig
 from storage.schema import Solver, UserError
 

@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bot.cli import display
-from engine import preview_writer
 from engine.folder import Handover, Shown, WorkFolder
 from engine.models import ModelShelf
 from engine.pipeline import Rendering, render
-from engine.preview import STRIP_HEIGHT, Pictures, Previewer
-from engine.preview_writer import PAUSE_SECONDS, SHARE, PreviewWriter
+from engine.previews import writer as preview_writer
+from engine.previews.preview import STRIP_HEIGHT, Pictures, Previewer
+from engine.previews.writer import PAUSE_SECONDS, SHARE, PreviewWriter
 from engine.worker import Worker
 from storage.database import Database
 from storage.jobs import Jobs

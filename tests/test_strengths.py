@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.strengths import phase_numbers, strength_while, strengths_by_step
+from engine.loras.strengths import phase_numbers, strength_while, strengths_by_step
 from storage.schema import Expert, Phase, Sampling, Solver, UserError
 
 HIGH, LOW = Expert.HIGH_NOISE, Expert.LOW_NOISE

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.dit import NAG, DiT, TextContext
 from engine.magcache import Branch, MagCache, Turn
-from engine.team import Team
+from engine.team.team import Team
 from storage.schema import Expert
 
 PROCESSES = 2

@@ -7,13 +7,13 @@ from pydantic import Field, StringConstraints
 from storage.schema.sampling import Expert
 from storage.schema.value import MediaId, Value
 
-Strength = Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")]  # as in engine/strengths.py
+Strength = Annotated[str, StringConstraints(pattern=r"^[-+0-9.,;e]+$")]  # as in engine/loras/strengths.py
 LoraName = Annotated[str, StringConstraints(pattern=r"^[^/\\.][^/\\]*$")]
 Trigger = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
 
 
 class Lora(Value):
-    """A LoRA by name. Its strength, as in engine/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step.
+    """A LoRA by name. Its strength, as in engine/loras/strengths.py: "0.8", or "1;0" by phase, or "1,0.5" by step.
 
     One of the library holds its file's hash, since another file under its name would be another film, and the words
     that every prompt begins with. One of a preset holds neither: the engine knows its file by its role.

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from engine.memory import Tier
 from engine.settings import EngineSettings
-from engine.team import Way
+from engine.team.team import Way
 from storage.schema import Plan, Sampling, Value
 
 

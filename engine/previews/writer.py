@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.folder import Handover, Shown, WorkFolder
 from engine.pixels import frames_to_pixels, picture_to_pixels
-from engine.preview import Previewer, fitted_preview, preview_strip
+from engine.previews.preview import Previewer, fitted_preview, preview_strip
 from storage.disk import whole
 from storage.pictures import load_picture
 from storage.schema import Plan, StartImage

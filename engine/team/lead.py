@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from engine.followers import FOLLOW, Followers, TeamBroken
 from engine.memory import Tier
-from engine.orders import Begin, Load, Measure, Predict, Settle, Sheet
 from engine.settings import EngineSettings
-from engine.team import Team, Way
+from engine.team.followers import FOLLOW, Followers, TeamBroken
+from engine.team.orders import Begin, Load, Measure, Predict, Settle, Sheet
+from engine.team.team import Team, Way
 from engine.velocity import Scene
 from storage.schema import Plan, Sampling
 

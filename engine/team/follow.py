@@ -1,4 +1,4 @@
-"""A process that films along with a leader (engine/lead.py) on a GPU of its own: it reads orders and predicts.
+"""A process that films along with a leader (engine/team/lead.py) on a GPU of its own: it reads orders and predicts.
 
 It has the experts alone. It ends when the leader's pipe closes, whatever it is at, and with its first error, which it
 tells the leader.
@@ -17,11 +17,11 @@ import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from engine.condition import MASK_CHANNELS
-from engine.followers import make_group
 from engine.magcache import MagCache
 from engine.memory import Tier, available_bytes
-from engine.orders import ORDER, Begin, Join, Load, Measure, Order, Predict, Reply, Settle, Sheet
-from engine.team import Team
+from engine.team.followers import make_group
+from engine.team.orders import ORDER, Begin, Join, Load, Measure, Order, Predict, Reply, Settle, Sheet
+from engine.team.team import Team
 from engine.velocity import Networks, Scene, WindowVelocity
 from storage.schema import Plan, UserError
 

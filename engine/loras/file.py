@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from engine.lora import Change, Decomposed, Difference, Kronecker, Ledger, LoraWeights, LowRank
-from engine.lora_keys import Part, is_of_image_branch, module_names, split_key
+from engine.loras.keys import Part, is_of_image_branch, module_names, split_key
+from engine.loras.lora import Change, Decomposed, Difference, Kronecker, Ledger, LoraWeights, LowRank
 from storage.schema import UserError
 
 SHOWN = 3  # keys in a message

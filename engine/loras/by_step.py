@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from engine.dit import DiT
-from engine.lora import Branches, LoraWeights, merge
-from engine.lora_file import read_lora
-from engine.strengths import strength_while, strengths_by_step
+from engine.loras.file import read_lora
+from engine.loras.lora import Branches, LoraWeights, merge
+from engine.loras.strengths import strength_while, strengths_by_step
 from storage.schema import Expert, Lora, Sampling
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.checkpoints.files import Stored, open_tensors
 from engine.dit import DiT, DiTConfig
-from engine.lora_file import lora_from
+from engine.loras.file import lora_from
 from storage.loras import LoraLibrary
 from storage.schema import UserError
 

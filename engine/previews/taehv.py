@@ -22,7 +22,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from engine.checkpoints.files import open_tensors
-from engine.preview import Previewer, decoded_preview
+from engine.previews.preview import Previewer, decoded_preview
 from engine.vae import CausalState
 from storage.schema import UserError
 

@@ -1,6 +1,6 @@
 """The processes that film along with this one, one for each further GPU: started together, ended together.
 
-They talk through pipes (engine/orders.py) and through torch's default group. A process that ends closes its pipe:
+They talk through pipes (engine/team/orders.py) and through torch's default group. A process that ends closes its pipe:
 followers then end at once, whatever they are at, so none is left behind by a leader that is killed. The leader has a
 thread for each follower that waits for its words; when it hears of a fault, or nothing any more, it aborts the group,
 so that no exchange waits for who will never come.
@@ -21,8 +21,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from engine.orders import Join, Order, Reply
 from engine.settings import EngineSettings
+from engine.team.orders import Join, Order, Reply
 from storage.schema import UserError
 
 FOLLOW = (sys.executable, "-m", "engine", "follow")

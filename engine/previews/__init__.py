@@ -1,0 +1,1 @@
+"""Quick pictures of a window while it is denoised."""

@@ -1,0 +1,1 @@
+"""Several GPUs at one window: one process leads, the others predict along."""
