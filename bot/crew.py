@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,11 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True)
 class _Started:
-    """A worker of ours: its process, and the name under which it is signed in."""
+    """A worker of ours: its process, the name under which it is signed in, and when it was started."""
 
     process: subprocess.Popen[bytes]
     name: str
+    at: float
 
 
 class Crew:
@@ -36,27 +38,47 @@ class Crew:
         self._log = data_dir / "worker.log"
         self._started: _Started | None = None
         self._failures = 0
+        self._trouble = ""
 
     def ensure(self) -> None:
-        """Start a worker unless one lives. Of several processes that try at once, one starts it."""
+        """Start a worker unless one lives. Of several processes that try at once, one starts it.
+
+        WorkerFailed when none stays alive, and from then on, while one after the other is started all the same, until
+        one does.
+        """
         self._bury()
         name = f"started-{uuid.uuid4().hex[:8]}"
-        if not self._workers.sign_in_alone(name, STARTING_SECONDS):
-            return
+        if self._workers.sign_in_alone(name, STARTING_SECONDS):
+            self._start(name)
+        elif self._started is None:  # somebody else's works
+            self._trouble = ""
+        if self._trouble:
+            raise WorkerFailed(self._trouble)
+
+    def _start(self, name: str) -> None:
         command = [sys.executable, "-m", "engine", "work", "--until-idle", "--name", name]
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        self._started = _Started(process, name)
+        self._started = _Started(process, name, time.monotonic())
 
     def _bury(self) -> None:
         """Sign a worker out that cannot do so itself any more. One that died by accident is followed by another."""
-        if self._started is None or (code := self._started.process.poll()) is None:
+        if self._started is None:
+            return
+        code = self._started.process.poll()
+        if code is None and time.monotonic() - self._started.at < STARTING_SECONDS:
+            return
+        if not code:  # it has ended as it should, or it stays
+            self._failures, self._trouble = 0, ""
+        if code is None:
             return
         self._workers.sign_out(self._started.name)
         self._started = None
-        self._failures = self._failures + 1 if code else 0
-        if code == WRONG_SETTINGS or self._failures == MOST_FAILURES:
+        if code:
+            self._failures += 1
+        if code == WRONG_SETTINGS or self._failures >= MOST_FAILURES:
             last_line = (self._log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-            raise WorkerFailed(f"The worker does not stay alive: {last_line.removeprefix('longtake: ')}")
+            self._trouble = f"The worker does not stay alive: {last_line.removeprefix('longtake: ')}"
+            raise WorkerFailed(self._trouble)

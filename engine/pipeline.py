@@ -4,7 +4,7 @@ Legend: B batch (1), T latent frames, h w latent height and width, F frames, H W
 pixels [B, 3, F, H, W] in [-1, 1].
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from engine.previews.writer import PreviewWriter
 from engine.segments import fitted, join
 from engine.writer import WindowWriter
 from storage import sandbox
+from storage.footage import Frames
 from storage.pictures import load_picture
 from storage.schema import ContinueTake, ContinueVideo, Measured, Plan, Progress, Size, Stage, StartImage
 from storage.timeline import OVERLAP_FRAMES, film_frames_in
@@ -31,6 +32,10 @@ from storage.timeline import OVERLAP_FRAMES, film_frames_in
 OnProgress = Callable[[Progress], None]  # may raise, to stop the render where it is
 
 TAIL_FRAMES = 9  # of a foreign video: latents of 1 + 4 + 4 frames, so that the last one has its causal context
+
+
+class NotWanted(Exception):
+    """The render has ended, so nobody needs what was being made ready for it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def render(plan: Plan, models: Models, out: Path, on_progress: OnProgress = lamb
     darkroom = Darkroom(plan, models, finisher, shown)
     previews = PreviewWriter(folder, plan, handover, shown, models.previewer)
     with WindowWriter(folder, finisher.size, report.filmed, finisher.fps, beside=models.beside) as writer:
-        before = writer.aside(partial(head, plan, folder, finisher))
+        before = writer.aside(partial(head, plan, folder, finisher, writer.wanted))
         for number, window in enumerate(plan.windows, start=1):
             if folder.has(number):
                 handover, darkroom.shown = folder.handover(number, models.device), folder.shown(number)
@@ -121,8 +126,13 @@ def opening(plan: Plan, folder: WorkFolder, models: Models) -> tuple[Handover, S
             return Handover(last, tail_of(all_of_them), eve), Shown(frames[-OVERLAP_FRAMES:])
 
 
-def head(plan: Plan, folder: WorkFolder, finisher: Finisher) -> list[Path]:
-    """The video that the windows go on from, ready to be joined with them; none when the film starts from a picture."""
+def head(plan: Plan, folder: WorkFolder, finisher: Finisher, wanted: Callable[[], bool] = lambda: True) -> list[Path]:
+    """The video that the windows go on from, ready to be joined with them; none when the film starts from a picture.
+
+    An earlier life of the render may have made it. NotWanted when `wanted` says so before the last frame.
+    """
+    if folder.head.exists():
+        return [folder.head]
     match plan.source:
         case StartImage():
             return []
@@ -131,9 +141,17 @@ def head(plan: Plan, folder: WorkFolder, finisher: Finisher) -> list[Path]:
         case ContinueVideo(video=media, keep_frames=keep):
             pass
     video = folder.media(media)
-    kept = (frame[None] for frame in sandbox.read_frames(video, keep, plan.size))
+    kept = while_wanted(sandbox.read_frames(video, keep, plan.size), wanted)
     finished = finisher.finished(kept, before=None, seed=plan.seed)
     return [fitted(video, finisher.size, keep, folder.head, finisher.fps, finished)]
+
+
+def while_wanted(frames: Iterable[Frames], wanted: Callable[[], bool]) -> Iterator[Frames]:
+    """Frames [H, W, 3] as chunks [1, H, W, 3]; NotWanted as soon as they are not."""
+    for frame in frames:
+        if not wanted():
+            raise NotWanted
+        yield frame[None]
 
 
 def encode_picture(path: Path, size: Size, models: Models) -> Tensor:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from threading import Event
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engine.darkroom import Developing, Exposed
 from engine.folder import Handover, Shown, WorkFolder
@@ -55,8 +56,9 @@ class WindowWriter:
     """Writes one window at a time in a thread of its own, and leaves what it does there to nobody else.
 
     `on_written` is told of each window, in order, in the thread of whoever calls; so is what went wrong. Leaving the
-    block waits for what was begun, also where an error leaves it: a window that was denoised is kept. With `beside`,
-    windows are developed in a thread, too; without, `write` comes back when that is done.
+    block waits for what was begun, also where an error leaves it: a window that was denoised is kept. Then
+    nothing else is `wanted` any more. With `beside`, windows are developed in a thread, too; without, `write` comes
+    back when that is done.
     """
 
     folder: WorkFolder
@@ -67,6 +69,8 @@ class WindowWriter:
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "writer"), init=False)
     _developer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "developer"), init=False)
     _begun: tuple[int, Future[None]] | None = field(default=None, init=False)
+    _aside: Future[Any] | None = field(default=None, init=False)
+    _left: Event = field(default_factory=Event, init=False)
 
     def __enter__(self) -> "WindowWriter":
         return self
@@ -74,16 +78,25 @@ class WindowWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is not None:
+            self._left.set()
         with self._writer, self._developer:
             self._wait()
 
     def aside(self, work: Callable[[], Result]) -> "Future[Result]":
-        """Something that is to be done in the writer's thread, before the windows that follow."""
-        return self._writer.submit(work)
+        """Something that is to be done in the writer's thread, before the windows that follow. What goes wrong is
+        raised with the next window, or before it by `tell`; what takes long asks whether it is still `wanted`."""
+        self._aside = done = self._writer.submit(work)
+        return done
+
+    def wanted(self) -> bool:
+        """Whether no error has left the block, so that what is done aside serves somebody."""
+        return not self._left.is_set()
 
     def write(self, number: int, handover: Handover, expose: Callable[[], Exposed]) -> None:
         """Begin to develop and write window `number`, which hands `handover` on, once the one before is written."""
         self._wait()
+        self._look_aside()
         window, reel = expose(), Reel()
         frames = window.finish(reel)
         self._begun = number, self._writer.submit(self._write, number, handover.on_host(), frames, reel)
@@ -96,6 +109,11 @@ class WindowWriter:
         """Tell of a window that has been written meanwhile, if there is one."""
         if self._begun is not None and self._begun[1].done():
             self._wait()
+        self._look_aside()
+
+    def _look_aside(self) -> None:
+        if self._aside is not None and self._aside.done():
+            self._aside.result()
 
     def _wait(self) -> None:
         if self._begun is not None:

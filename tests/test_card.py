@@ -18,7 +18,7 @@ from bot.discord import board
 from bot.discord.card_view import alt_text, buttons_of, card_view
 from bot.discord.editor import beats_of
 from bot.discord.faces import CardFace, Phase, Preview, WindowFace, windows_of
-from bot.discord.plan_lines import plan_lines
+from bot.discord.plan_lines import DONE, RUNNING, plan_lines
 from bot.discord.safe import one_line, plain
 from bot.discord.take_view import take_alt, take_text
 from bot.discord.texts import LANGUAGES
@@ -280,6 +280,33 @@ async def test_a_window_is_seen_while_it_takes_shape_and_then_as_it_ended(tmp_pa
         w.finish(job)
         await w.turn()
         assert await pictures(w, message) == []
+
+
+@pytest.mark.asyncio
+async def test_a_window_that_is_developed_beside_the_next_one_stays_in_sight_and_under_way(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        job, message = await filming(w)
+        for number in (1, 2):
+            w.progress(job, window=number, step=1)
+            drawn = draw_under_way(w, job, number, 50 * number)
+            await w.turn(board.DRAWN_SECONDS)
+            w.progress(job, window=number + 1, step=1)
+            await w.turn(board.DRAWN_SECONDS)
+            assert await pictures(w, message) == [drawn], "no older one, and not none"
+            marks = {line.split(" `")[0] for line in texts_of(await _now(w, message)).splitlines() if " s` · " in line}
+            assert {f"{RUNNING} **{number}**", f"{RUNNING} **{number + 1}**"} <= marks
+            film_window(w, job, number)
+
+
+@pytest.mark.asyncio
+async def test_a_window_that_was_kept_and_not_told_of_is_done_with_the_next_one(tmp_path: Path) -> None:
+    """Its worker was killed in between."""
+    async with world(tmp_path) as w:
+        job, message = await filming(w)
+        film_window(w, job, 2)
+        w.progress(job, window=3, step=1)
+        await w.turn()
+        assert texts_of(await _now(w, message)).count(DONE) == 2
 
 
 @pytest.mark.asyncio

@@ -471,6 +471,22 @@ def test_a_film_whose_worker_is_killed_is_finished_by_the_next_one(
         assert (job.state, job.attempts) == (JobState.DONE, 2)
 
 
+def test_who_interrupts_several_films_cancels_all_that_have_not_ended(
+    home: Path, environment: dict[str, str], database: Database
+):
+    Workers(database).sign_in("busy", 600)
+    jobs = Jobs(database)
+    command = [LONGTAKE, "make", "the sun sets", "--image", "photo.png", "--repeat", "4", *SMALL]
+    asking = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: len(jobs.queue()) == 4)
+    jobs.cancel(2)
+    asking.send_signal(signal.SIGINT)
+    _, said = asking.communicate(timeout=60)
+    assert asking.returncode == 130
+    assert "longtake: Job 1 is cancelled.\nlongtake: Jobs 3, 4 are cancelled.\n" in said
+    assert [job.state for job in jobs.recent()] == [JobState.CANCELLED] * 4
+
+
 def test_a_worker_that_cannot_start_says_why_and_the_job_waits(longtake: Run, environment: dict[str, str], home: Path):
     environment["LONGTAKE_DEVICE"] = "cuda:7"
     run = longtake("make", "x", "--image", "photo.png", *SMALL)

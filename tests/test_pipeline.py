@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -34,6 +35,7 @@ from storage.schema import (
     Solver,
     Stage,
     Timing,
+    UserError,
 )
 from storage.timeline import film_frames
 
@@ -206,6 +208,60 @@ def test_a_foreign_video_is_continued_from_its_last_kept_frames(film: Film, tmp_
     cut = film("cut", film_plan([window(1)], ContinueVideo(video="e" * 64, keep_frames=-10)), media)
     assert cut.frames == 30 + 76
     assert not np.array_equal(frames_of(cut)[30:], frames_of(whole)[40:])
+
+
+def test_a_video_that_cannot_be_read_to_its_end_ends_the_render_early(film: Film, tmp_path: Path):
+    """Its last frames, from which the film goes on, are sound."""
+    broken = video_with_a_broken_frame(tmp_path / "broken.mov")
+    plan = film_plan([window(1), window(2), window(3)], ContinueVideo(video="e" * 64))
+    seen: list[Progress] = []
+    with pytest.raises(UserError, match="damaged"):
+        film("broken", plan, {"e" * 64: broken}, on_progress=seen.append)
+    assert all(progress.window < 3 for progress in seen)
+
+
+def video_with_a_broken_frame(path: Path) -> Path:
+    """Sixty frames, each coded by itself; one in the middle is overwritten."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("mjpeg", rate=16)
+        stream.width, stream.height, stream.pix_fmt = SIZE.width, SIZE.height, "yuvj420p"
+        for shade in range(60):
+            frame = np.full((SIZE.height, SIZE.width, 3), 4 * shade, np.uint8)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        output.mux(stream.encode())
+    with av.open(str(path)) as video:
+        begin, count = [(packet.pos, packet.size) for packet in video.demux(video=0)][30]
+    with path.open("r+b") as file:
+        file.seek(begin)
+        file.write(bytes(count))
+    return path
+
+
+def test_a_render_that_is_stopped_makes_no_video_ready_any_more_and_one_that_goes_on_makes_it_once(
+    film: Film, tmp_path: Path
+):
+    moving = np.random.default_rng(0).integers(0, 256, (40, SIZE.height, SIZE.width, 3), dtype=np.uint8)
+    write_segment([moving], SIZE, tmp_path / "foreign.mp4")
+    plan = film_plan([window(1)], ContinueVideo(video="e" * 64, keep_frames=-10))
+    media, head = {"e" * 64: tmp_path / "foreign.mp4"}, tmp_path / "stopped" / "head.mp4"
+
+    def stop(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        film("stopped", plan, media, on_progress=stop)
+    assert not head.exists()
+
+    def stop_at_the_end(progress: Progress) -> None:
+        if progress.stage is Stage.JOINING:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        film("stopped", plan, media, on_progress=stop_at_the_end)
+    made = head.stat().st_ino
+    resumed = film("stopped", plan, media)
+    assert head.stat().st_ino == made
+    assert resumed.video.read_bytes() == film("undisturbed", plan, media).video.read_bytes()
 
 
 def test_progress_rises_step_by_step_to_one(film: Film):

@@ -1,6 +1,7 @@
 """From a plan to a video at the place where it was asked for."""
 
 import argparse
+import contextlib
 import shutil
 import signal
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from bot.proposal import Proposal
 from bot.studio import Studio
 from bot.video import video_of
 from storage.disk import whole
-from storage.schema import Job, JobState, Take, UserError
+from storage.schema import Job, Take, UserError
 
 Options = argparse.Namespace
 
@@ -42,22 +43,46 @@ def film(studio: Studio, proposals: Sequence[Proposal], options: Options) -> int
         if not options.json and proposal.notes not in told:
             display.notes(proposal.notes)
         told.append(proposal.notes)
-    jobs = [studio.submit(proposal) for proposal in proposals]
-    if len(jobs) == 1:
-        return deliver(studio, jobs[0], told[0], options)
-    deliveries = [Delivery(EXIT_INTERRUPTED)] * len(jobs)
-    for number, (job, out) in enumerate(zip(jobs, outs, strict=True)):
-        deliveries[number] = fetch(studio, job, out, quiet=options.json)
-        if deliveries[number].code == EXIT_INTERRUPTED:
-            for waiting in jobs[number + 1 :]:
-                studio.cancel(waiting.id)
+    jobs: list[Job] = []
+    try:
+        for proposal in proposals:
+            jobs.append(studio.submit(proposal))
+        if len(jobs) == 1:
+            return deliver(studio, jobs[0], told[0], options)
+        return deliver_all(studio, list(zip(jobs, outs, told, strict=True)), options)
+    except KeyboardInterrupt:  # while no film was waited for
+        call_off(studio, jobs)
+        return EXIT_INTERRUPTED
+
+
+def deliver_all(studio: Studio, asked: Sequence[tuple[Job, Path | None, tuple[str, ...]]], options: Options) -> int:
+    """Watch jobs being filmed in turn, and leave each video at its place; an interruption cancels them all."""
+    deliveries: list[Delivery] = []
+    for job, out, _ in asked:
+        deliveries.append(fetch(studio, job, out, quiet=options.json))
+        if deliveries[-1].code == EXIT_INTERRUPTED:
+            call_off(studio, [waiting for waiting, _, _ in asked[len(deliveries) :]])
             break
         if not options.json:
-            report(deliveries[number])
+            report(deliveries[-1])
     if options.json:
-        films: list[JsonValue] = [facts(*each) for each in zip(deliveries, told, strict=True) if each[0].take]
+        films: list[JsonValue] = [
+            facts(delivery, notes) for delivery, (_, _, notes) in zip(deliveries, asked, strict=False) if delivery.take
+        ]
         answer({"films": films})
     return max(delivery.code for delivery in deliveries)
+
+
+def call_off(studio: Studio, jobs: Sequence[Job]) -> bool:
+    """Cancel those of the jobs that have not ended, and say so. Whether there was one."""
+    cancelled = []
+    for job in jobs:
+        with contextlib.suppress(UserError):  # it has ended
+            cancelled.append(str(studio.cancel(job.id).id))
+    if cancelled:
+        several = len(cancelled) > 1
+        complain(f"Job{'s' * several} {', '.join(cancelled)} {'are' if several else 'is'} cancelled.", EXIT_INTERRUPTED)
+    return bool(cancelled)
 
 
 def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) -> int:
@@ -79,9 +104,8 @@ def fetch(studio: Studio, job: Job, out: Path | None, quiet: bool) -> Delivery:
     try:
         job = display.watch(studio.watch(job.id), studio.jobs.position, studio.settings.renders, quiet=quiet)
     except KeyboardInterrupt:
-        if studio.jobs.get(job.id).state is not JobState.DONE:
-            studio.cancel(job.id)
-            return Delivery(complain(f"Job {job.id} is cancelled.", EXIT_INTERRUPTED))
+        if call_off(studio, [job]):
+            return Delivery(EXIT_INTERRUPTED)
         job = studio.jobs.get(job.id)
     except WorkerFailed as error:
         return Delivery(complain(f"{error} Job {job.id} waits for a worker.", EXIT_FAILED))

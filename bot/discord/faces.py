@@ -1,5 +1,6 @@
 """What a card shows, as a value: computed from what is stored, and compared to know whether anything changed."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -136,7 +137,7 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place |
         phase=_phase(card, job),
         job=job.id,
         title=job.plan.storyboard.title,
-        windows=windows_of(job.plan, frozenset(filmed), job.progress),
+        windows=windows_of(job.plan, max(filmed, default=0), job.progress),
         progress=job.progress,
         position=place.number if place else None,
         ahead=place.ahead if place else 0,
@@ -164,24 +165,19 @@ def _newest(studio: Studio, job: Job, filmed: list[int]) -> int:
 
 
 def _under_way(studio: Studio, job: Job, filmed: int) -> Preview | None:
-    """The picture of the window that is denoised now, where its worker has drawn one.
+    """The picture of the newest window under way of which its worker has drawn one: of the one that is denoised, or of
+    the one before while that is developed.
 
     NOTE: what lies in a job's folder is the job's from its first progress on; before, it may be that of a job that had
     its number in another database.
     """
     progress = job.progress
-    if (
-        job.state is not JobState.RUNNING
-        or progress is None
-        or progress.stage not in DRAWN
-        or progress.window <= filmed
-    ):
+    if job.state is not JobState.RUNNING or progress is None or progress.stage not in DRAWN:
         return None
-    try:
-        drawn = preview_file(studio.settings.renders, job.id, progress.window).stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
-    return Preview(progress.window, drawn)
+    for window in range(progress.window, filmed, -1):
+        with suppress(FileNotFoundError):
+            return Preview(window, preview_file(studio.settings.renders, job.id, window).stat().st_mtime_ns)
+    return None
 
 
 def _link(card: Card) -> str:
@@ -206,11 +202,10 @@ def _phase(card: Card, job: Job) -> Phase:
             return Phase.CANCELLED
 
 
-def windows_of(
-    plan: Plan, filmed: frozenset[int] = frozenset(), progress: Progress | None = None
-) -> tuple[WindowFace, ...]:
-    """The windows of a plan in seconds of the whole film. `filmed` counts the plan's windows from 1."""
-    runs = progress.window if progress and progress.stage is not Stage.RESTORING else None
+def windows_of(plan: Plan, filmed: int = 0, progress: Progress | None = None) -> tuple[WindowFace, ...]:
+    """The windows of a plan in seconds of the whole film. `filmed` is the newest finished one, and `progress` names the
+    one that is denoised, both counted from 1; what lies between them is being developed."""
+    under_way = progress.window if progress and progress.stage is not Stage.RESTORING else 0
     faces = []
     for index, window in enumerate(plan.storyboard.windows, start=1):
         number = plan.source.head_windows + index
@@ -225,8 +220,8 @@ def windows_of(
                     (film_time(number, beat.seconds, plan.discard_frames), beat.action) for beat in window.beats
                 ),
                 camera=window.camera,
-                done=index in filmed,
-                running=index == runs and index not in filmed,
+                done=index <= filmed,
+                running=filmed < index <= under_way,
             )
         )
     return tuple(faces)
