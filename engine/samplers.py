@@ -58,30 +58,22 @@ def sample(
     `around` is what else happens at each step. A Walk is all that a step remembers, so that a step may be taken again
     from where it began.
     """
+    levels = _levels(sigmas)
+    if noise.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"latents are sampled in float32, got noise in {noise.dtype}")
     if solver in TRUNCATING:
         velocity = in_thousandths(velocity)
-    return _walk(around(STEPS[solver]), velocity, noise, sigmas, on_step)
+    step, walk = around(STEPS[solver]), Walk(noise)
+    while walk.step < len(levels) - 1:
+        walk = step(velocity, levels, walk)
+        on_step(walk)
+    return walk.latents
 
 
 def shown_levels(solver: Solver, sigmas: Sigmas) -> tuple[float, ...]:
     """The noise level that `solver` shows the network at each step."""
     levels = torch.tensor(_levels(sigmas)[:-1], dtype=torch.float64)
     return tuple(seen_by_network(levels, solver in TRUNCATING).tolist())
-
-
-def sample_euler(velocity: Velocity, noise: Tensor, sigmas: Sigmas, on_step: OnStep = lambda _: None) -> Tensor:
-    """Order 1. noise: [B, C, T, H, W] -> latents of the same shape, at the last sigma."""
-    return _walk(euler_step, velocity, noise, sigmas, on_step)
-
-
-def sample_dpmpp_2m(velocity: Velocity, noise: Tensor, sigmas: Sigmas, on_step: OnStep = lambda _: None) -> Tensor:
-    """DPM-Solver++ 2M, midpoint, order 2. noise: [B, C, T, H, W] -> latents of the same shape, at the last sigma."""
-    return _walk(dpmpp_2m_step, velocity, noise, sigmas, on_step)
-
-
-def sample_unipc(velocity: Velocity, noise: Tensor, sigmas: Sigmas, on_step: OnStep = lambda _: None) -> Tensor:
-    """UniPC, order 2 with corrector. noise: [B, C, T, H, W] -> latents of the same shape, at the last sigma."""
-    return _walk(unipc_step, velocity, noise, sigmas, on_step)
 
 
 def noised(video: Tensor, noise: Tensor, sigma: float) -> Tensor:
@@ -132,17 +124,6 @@ def unipc_step(velocity: Velocity, sigmas: Sequence[float], walk: Walk) -> Walk:
 
 
 STEPS: Mapping[Solver, Step] = {Solver.EULER: euler_step, Solver.DPMPP: dpmpp_2m_step, Solver.UNIPC: unipc_step}
-
-
-def _walk(step: Step, velocity: Velocity, noise: Tensor, sigmas: Sigmas, on_step: OnStep) -> Tensor:
-    levels = _levels(sigmas)
-    if noise.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"latents are sampled in float32, got noise in {noise.dtype}")
-    walk = Walk(noise)
-    while walk.step < len(levels) - 1:
-        walk = step(velocity, levels, walk)
-        on_step(walk)
-    return walk.latents
 
 
 def _levels(sigmas: Sigmas) -> tuple[float, ...]:

@@ -45,13 +45,6 @@ class Example(Value):
 
 
 @cache
-def examples() -> tuple[Example, ...]:
-    """The worked examples, in the order of their names."""
-    entries = (files("prompts") / "examples").iterdir()
-    return tuple(example(name.removesuffix(".json")) for name in sorted(entry.name for entry in entries))
-
-
-@cache
 def example(name: str) -> Example:
     """A worked example by its name."""
     text = (files("prompts") / "examples" / f"{name}.json").read_text(encoding="utf-8")

@@ -72,11 +72,10 @@ class Fault:
 
     method: str
     path: str
-    status: int = 0  # 0: nothing but `delay` is wrong
+    status: int = 0  # 0: the answer is right, and may be late
     body: Json = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     times: float = 1
-    delay: float = 0.0  # seconds before the answer
     waits: asyncio.Event | None = None  # what has to happen before the answer
     after: bool = False  # what was asked is done first; only the answer is late or fails
     kill: Callable[[], Awaitable[object]] | None = None  # who asked is gone before it is done, or before it is told
@@ -169,6 +168,11 @@ class Server:
         """Messages with a video."""
         return [m for m in self.ours(where) if any(a["filename"].endswith(".mp4") for a in m["attachments"])]
 
+    def answers_to(self, message: Json) -> list[Json]:
+        """The bot's messages that answer one."""
+        ours = self.ours(int(message["channel_id"]))
+        return [m for m in ours if (m.get("message_reference") or {}).get("message_id") == message["id"]]
+
     def file(self, message: Json) -> bytes:
         """The bytes of a message's attachment."""
         return self.files[message["attachments"][0]["url"]]
@@ -254,7 +258,6 @@ class Server:
         if fault.kill:
             await fault.kill()
             return web.Response(status=500)
-        await asyncio.sleep(fault.delay)
         if fault.waits:
             await fault.waits.wait()
         if fault.status:

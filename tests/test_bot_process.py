@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 from discord_server import ANN, BOB, CHANNEL, TOKEN, Server, serving
 from filming import draw
-from wire import free_port, until
+from waiting import LIMIT_SECONDS, reserved_port, until
 
-from storage.cards import Cards
+from storage.cards import Cards, Seen
 from storage.database import Database
 from storage.footage import probe
 from storage.jobs import Jobs
@@ -105,7 +105,7 @@ async def test_the_whole_walk_from_a_photo_to_a_sibling_with_a_bot_that_is_kille
         await server.say(ANN, STORY, photo=some.photo)
         await until(lambda: server.cards("film"))
         await server.press(ANN, server.cards("film")[0], "film")
-        await until(server.films, 90)
+        await until(server.films)
         first = server.films()[0]
         video = tmp_path / "first.mp4"
         video.write_bytes(server.file(first))
@@ -114,16 +114,16 @@ async def test_the_whole_walk_from_a_photo_to_a_sibling_with_a_bot_that_is_kille
         await server.say(BOB, "@ now he meets a crab", reply=int(first["id"]))
         await until(lambda: server.cards("film"))
         await server.press(BOB, server.cards("film")[0], "film")
-        await until(lambda: any(job.state is JobState.RUNNING for job in jobs.queue()), 90)
+        await until(lambda: any(job.state is JobState.RUNNING for job in jobs.queue()))
         await some.kill()
         await some.connect()
-        await until(lambda: len(server.films()) == 2 and takes.by_message(server.films()[1]["id"]), 90)
+        await until(lambda: len(server.films()) == 2 and takes.by_message(server.films()[1]["id"]))
         second = takes.by_message(server.films()[1]["id"])
         assert second is not None
         assert (second.errand.parent, second.plan.source.kind) == (1, "take"), "it goes on from the stored tail"
 
         await server.react(ANN, server.films()[1], "🔁")
-        await until(lambda: len(server.films()) == 3 and takes.by_message(server.films()[2]["id"]), 90)
+        await until(lambda: len(server.films()) == 3 and takes.by_message(server.films()[2]["id"]))
         third = takes.by_message(server.films()[2]["id"])
         assert third is not None
         assert (third.errand.parent, third.errand.again_of) == (1, second.id)
@@ -141,7 +141,7 @@ async def test_the_whole_walk_from_a_photo_to_a_sibling_with_a_bot_that_is_kille
 
 @pytest.mark.parametrize("shown", [False, True])
 async def test_a_bot_that_is_killed_while_it_plans_plans_again_and_leaves_one_card(
-    tmp_path: Path, toy_models_dir: Path, shown: bool
+    tmp_path: Path, toy_models_dir: Path, database: Database, shown: bool
 ):
     async with bots(tmp_path, toy_models_dir) as some:
         server, model = (
@@ -161,8 +161,9 @@ async def test_a_bot_that_is_killed_while_it_plans_plans_again_and_leaves_one_ca
         server.thinks = False
         await some.connect(**model)
         await until(lambda: server.cards("film") if shown else server.ours())
-        await asyncio.sleep(0.3)
-        assert len(server.ours()) == 1
+        asked = await server.say(BOB, "@ help")
+        await until(lambda: server.answers_to(asked) and not Seen(database).unfinished())
+        assert len(server.ours()) == 2, "one card, or one answer, and the help"
 
 
 async def test_told_to_end_it_says_so_on_its_cards_and_goes_on_after_the_next_start(
@@ -170,8 +171,8 @@ async def test_told_to_end_it_says_so_on_its_cards_and_goes_on_after_the_next_st
 ):
     async with bots(tmp_path, toy_models_dir) as some:
         server = some.server
-        port = free_port()
-        await some.connect(LONGTAKE_WORKERS="0", LONGTAKE_HTTP_PORT=str(port), LONGTAKE_LOG="json")
+        with reserved_port() as port:
+            await some.connect(LONGTAKE_WORKERS="0", LONGTAKE_HTTP_PORT=str(port), LONGTAKE_LOG="json")
         await server.say(ANN, STORY, photo=some.photo)
         await until(lambda: server.cards("film"))
         await server.press(ANN, server.cards("film")[0], "film")
@@ -211,7 +212,7 @@ async def sentence(some: Bots, wrong: Callable[[Server], None] = lambda _: None,
     """What a bot says that cannot be started."""
     wrong(some.server)
     process = await some.start(**more)
-    assert await asyncio.wait_for(process.wait(), 20) == 2
+    assert await asyncio.wait_for(process.wait(), LIMIT_SECONDS) == 2
     return some.log.splitlines()[-1]
 
 

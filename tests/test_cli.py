@@ -6,8 +6,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -17,6 +17,7 @@ import torch
 from filming import draw, film_plan, window
 from PIL import Image
 from safetensors.torch import save_file
+from waiting import LIMIT_SECONDS, wait_until
 
 from bot.cli import display, main
 from storage.database import Database
@@ -31,6 +32,7 @@ from storage.workers import Workers
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LONGTAKE = Path(sys.executable).parent / "longtake"
 SMALL = ["--size", "64x64"]
+SOON = "3"  # seconds after which the job of a killed worker is taken up again
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def environment(home: Path, toy_models_dir: Path) -> dict[str, str]:
         "LONGTAKE_DATA_DIR": str(home / "data"),
         "LONGTAKE_MODELS_DIR": str(toy_models_dir),
         "LONGTAKE_THREADS": "1",
-        "LONGTAKE_LEASE_SECONDS": "3",
+        "LONGTAKE_LEASE_SECONDS": "60",  # of a worker that gets no time for a while, and is not dead
         "LONGTAKE_POLL_SECONDS": "0.05",
         "LONGTAKE_PRECISION": "float32",
     }
@@ -56,7 +58,7 @@ def longtake(home: Path, environment: dict[str, str]) -> Run:
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [LONGTAKE, *arguments]
         return subprocess.run(
-            command, cwd=home, env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=home, env=environment, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False
         )
 
     return run
@@ -82,13 +84,6 @@ def start_worker(home: Path, environment: dict[str, str]) -> Iterator[Callable[[
     for worker in started:
         worker.kill()
         worker.wait()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def made(run: subprocess.CompletedProcess[str]) -> dict[str, object]:
@@ -137,7 +132,7 @@ def test_a_photo_and_a_sentence_become_a_video_that_is_continued_and_filmed_agai
     assert not np.array_equal(once, twice)
     assert "again, of" in longtake("history").stdout
     assert "Nothing is queued" in longtake("queue").stdout
-    wait_for(lambda: not Workers(database).alive())
+    wait_until(lambda: not Workers(database).alive())
 
 
 def test_several_films_are_asked_for_at_once_with_numbers_by_name(longtake: Run, home: Path, database: Database):
@@ -151,7 +146,7 @@ def test_several_films_are_asked_for_at_once_with_numbers_by_name(longtake: Run,
     sampling = json.loads(longtake("show", "film-2.mp4", "--json").stdout)["plan"]["sampling"]
     assert (sampling["sigmas"], sampling["solver"]) == ([1.0, 0.0], "dpm++")
     assert "motion_amplitude=1.2" in longtake("show", "film-2.mp4").stdout
-    wait_for(lambda: not Workers(database).alive())
+    wait_until(lambda: not Workers(database).alive())
 
 
 def test_third_windows_are_bit_identical_in_one_go_and_continued(longtake: Run, home: Path, database: Database):
@@ -177,19 +172,21 @@ def test_ten_films_asked_for_at_once_are_each_filmed_once_by_two_workers(
 ):
     start_worker()
     start_worker()
-    wait_for(lambda: len(Workers(database).alive()) == 2)
+    jobs = Jobs(database)
+    endless = [enqueue_slow(home, database, windows=40) for _ in range(2)]
+    wait_until(lambda: all(jobs.get(job).state is JobState.RUNNING for job in endless))  # so both workers are at work
+    for job in endless:
+        jobs.cancel(job)
     command = [LONGTAKE, "make", "the sun sets", "--image", "photo.png", "--seconds", "5", *SMALL, "--json"]
     asking = [
         subprocess.Popen([*command, "--out", f"{n}.mp4"], cwd=home, env=environment, stdout=subprocess.PIPE, text=True)
         for n in range(10)
     ]
-    films = [json.loads(process.communicate(timeout=120)[0]) for process in asking]
+    films = [json.loads(process.communicate(timeout=LIMIT_SECONDS)[0]) for process in asking]
     assert len({film["take"] for film in films}) == 10
     assert all((home / str(film["video"])).stat().st_size > 0 for film in films)
-    jobs = Jobs(database).recent(limit=20)
-    assert [job.state for job in jobs] == [JobState.DONE] * 10
-    assert [job.attempts for job in jobs] == [1] * 10
-    assert len({job.worker for job in jobs}) == 2, "both workers took part"
+    done = jobs.recent(state=JobState.DONE, limit=20)
+    assert [job.attempts for job in done] == [1] * 10
 
 
 def enqueue_slow(home: Path, database: Database, windows: int = 3) -> int:
@@ -216,45 +213,48 @@ def filmed_of(jobs: Jobs, job: int) -> list[tuple[int, str]]:
 
 
 def test_a_job_whose_worker_is_killed_is_taken_up_again_at_its_unfinished_window(
-    home: Path, database: Database, start_worker
+    home: Path, environment: dict[str, str], database: Database, start_worker
 ):
     jobs = Jobs(database)
+    environment["LONGTAKE_LEASE_SECONDS"] = SOON
     undisturbed, disturbed = enqueue_slow(home, database), enqueue_slow(home, database)
     first = start_worker()
-    wait_for(lambda: filmed_of(jobs, disturbed) and in_window(jobs, disturbed, 2))
-    first.send_signal(signal.SIGKILL)
+    wait_until(lambda: filmed_of(jobs, disturbed) and in_window(jobs, disturbed, 2))
+    first.kill()
+    first.wait()
+    kept = filmed_of(jobs, disturbed)
     start_worker()
-    wait_for(lambda: jobs.get(disturbed).state.final)
+    wait_until(lambda: jobs.get(disturbed).state.final)
     job = jobs.get(disturbed)
     assert (job.state, job.attempts) == (JobState.DONE, 2)
-    assert filmed_of(jobs, disturbed) == [(1, "1"), (2, "2"), (2, "3")]
+    assert filmed_of(jobs, disturbed) == [*kept, *((2, str(number)) for number in range(len(kept) + 1, 4))]
     takes = Takes(database)
     films = [takes.get(jobs.get(number).take or 0).film for number in (undisturbed, disturbed)]
     assert films[0].video == films[1].video, "the same bytes as without the kill"
-    wait_for(lambda: not any((home / "data" / "renders").iterdir()))  # work folders go when the job is done
+    wait_until(lambda: not any((home / "data" / "renders").iterdir()))  # work folders go when the job is done
 
 
 def test_a_worker_that_is_told_to_end_gives_its_job_back(home: Path, database: Database, start_worker):
     jobs = Jobs(database)
     job = enqueue_slow(home, database)
     worker = start_worker()
-    wait_for(lambda: in_window(jobs, job, 1))
+    wait_until(lambda: in_window(jobs, job, 1))
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(timeout=30) == 0
+    assert worker.wait(timeout=LIMIT_SECONDS) == 0
     assert jobs.get(job).state is JobState.QUEUED
     assert not Workers(database).alive()
 
 
 def test_a_cancelled_job_stops_while_it_is_filmed(longtake: Run, home: Path, database: Database, start_worker):
     jobs = Jobs(database)
-    job, next_job = enqueue_slow(home, database), enqueue_slow(home, database, windows=1)
+    job, next_job = enqueue_slow(home, database, windows=40), enqueue_slow(home, database, windows=1)
     start_worker()
-    wait_for(lambda: in_window(jobs, job, 1))
+    wait_until(lambda: in_window(jobs, job, 1))
     assert longtake("cancel", str(job)).stdout == f"Job {job} is cancelled.\n"
-    wait_for(lambda: jobs.get(next_job).state is JobState.DONE)
+    wait_until(lambda: jobs.get(next_job).state is JobState.DONE)
     assert jobs.get(job).state is JobState.CANCELLED
     assert jobs.get(job).take is None
-    wait_for(lambda: not any((home / "data" / "renders").iterdir()))
+    wait_until(lambda: not any((home / "data" / "renders").iterdir()))
 
 
 def test_a_job_that_cannot_be_filmed_fails_with_its_reason_and_the_next_one_is_filmed(
@@ -400,8 +400,8 @@ def wrong_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bad_input_gets_one_sentence_and_queues_nothing(wrong_files: Path, case: str, environment: dict[str, str]):
     environment["LONGTAKE_DATA_DIR"] = str(wrong_files / "data")
     run = subprocess.run(
-        [LONGTAKE, *WRONG[case]], cwd=wrong_files, env=environment, capture_output=True, text=True, timeout=60,
-        check=False,
+        [LONGTAKE, *WRONG[case]], cwd=wrong_files, env=environment, capture_output=True, text=True, check=False,
+        timeout=LIMIT_SECONDS,
     )  # fmt: skip
     assert run.returncode == 2, run.stderr
     assert run.stderr.startswith("longtake")
@@ -451,21 +451,31 @@ def test_help_needs_no_torch():
     assert not {"torch", "transformers", "engine"} & set(loaded)
 
 
+def processes_of(workers: list[str]) -> list[int]:
+    """The numbers of the processes that these workers are, as far as they have started."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            command = file.read_bytes().decode(errors="replace")
+            found += [int(file.parent.name)] if any(worker in command for worker in workers) else []
+    return found
+
+
 def test_a_film_whose_worker_is_killed_is_finished_by_the_next_one(
     home: Path, environment: dict[str, str], longtake: Run
 ):
     """The one who asked sees nothing of it but the time that it takes."""
+    environment["LONGTAKE_LEASE_SECONDS"] = SOON
     command = [LONGTAKE, "make", "the sun sets", "--image", "photo.png", "--seconds", "14", *SMALL, "--json"]
     asking = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.PIPE, text=True)
-    wait_for((home / "data" / "longtake.db").exists)
+    wait_until((home / "data" / "longtake.db").exists)
     with Database.open(home / "data" / "longtake.db") as database:
         jobs = Jobs(database)
-        wait_for(lambda: any(job.progress for job in jobs.recent()))
-        (worker,) = Workers(database).alive()
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            if worker in process.read_bytes().decode(errors="replace"):
-                os.kill(int(process.parent.name), signal.SIGKILL)
-        film = json.loads(asking.communicate(timeout=120)[0])
+        wait_until(lambda: processes_of(Workers(database).alive()))
+        (worker,) = processes_of(Workers(database).alive())
+        wait_until(lambda: any(job.progress for job in jobs.recent()))
+        os.kill(worker, signal.SIGKILL)
+        film = json.loads(asking.communicate(timeout=LIMIT_SECONDS)[0])
         assert (home / film["video"]).is_file()
         (job,) = jobs.recent()
         assert (job.state, job.attempts) == (JobState.DONE, 2)

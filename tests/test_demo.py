@@ -15,9 +15,10 @@ from engine.demo.inflate import inflate
 from engine.demo.keeping import compared
 from engine.demo.measures import flow, happened, onset
 from engine.demo.pool import FORGIVING, Pool, loops
-from engine.demo.reading import FIRST_SLOT, LEVELS, NAMES, Tokens, controls
+from engine.demo.reading import LEVELS, NAMES, controls
 from engine.demo.stage import SLOTS, STRIDE, WINDOW, Stage, colours
 from engine.demo.student import narrowed
+from engine.demo.tokens import FIRST_SLOT, Tokens
 from engine.demo.train_vae import FARTHEST, NEAREST, estranged, moved, moves
 from engine.demo.training import no_tokens
 from engine.models import DEMO

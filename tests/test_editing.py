@@ -133,9 +133,10 @@ def test_where_nothing_can_be_dictated_the_rules_edit_and_say_so() -> None:
     assert told.failed == "the edits of director did not fit the wish"
 
 
-def test_a_model_that_is_slow_to_edit_is_asked_for_less() -> None:
-    script = Script([lost("Slowly and happily")], silence=lambda body: 30.0 if "edits" in json.dumps(body) else 0.0)
-    told = revised(script, seconds=2)
+def test_a_model_that_is_slow_to_edit_is_asked_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script([lost("Slowly and happily")], silence=lambda body: 3600.0 if "edits" in json.dumps(body) else 0.0)
+    monkeypatch.setattr("planner.writer.FREE_SHARE", 0.01)  # so that little is waited for, and much is left
+    told = revised(script, seconds=80)
     assert not told.failed
     assert "slowly and happily" in compile_prompt(told.storyboard.windows[1])
 

@@ -4,7 +4,6 @@ The disk is a real one of 8 MiB where the machine lets us mount one without righ
 files; in a process of its own, which is the whole test (tests/full_disk.py).
 """
 
-import asyncio
 import threading
 from pathlib import Path
 
@@ -144,7 +143,6 @@ async def while_it_is_posted(full: Full) -> None:
         assert texts_of(w.messages[-1]) == str(DiskFull()), "who asks meanwhile is told"
         full.make_room()
         while w.studio.cards.followed():  # what failed rests for a while
-            await asyncio.sleep(0.2)
             await w.turn()
         (film,) = films(w)
         assert w.studio.takes.by_message(str(film.id)) == take

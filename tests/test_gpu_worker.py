@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from filming import draw, film_plan, window
-from test_cli import wait_for
 from test_gpus import FAILING, children, ended, sampling
+from waiting import LIMIT_SECONDS, wait_until
 
 from engine.models import ModelShelf
 from engine.settings import EngineSettings
@@ -151,11 +151,11 @@ def test_however_a_leader_ends_its_followers_end_and_nothing_is_lost(
     long = sampling(1.0, 1.0, sigmas=tuple(1 - step / steps for step in range(steps + 1)))
     jobs, job = Jobs(database), enqueue(settings, database, long)
     with process(settings) as worker:
-        wait_for(lambda: (progress := jobs.get(job).progress) is not None and progress.step > 1)
+        wait_until(lambda: (progress := jobs.get(job).progress) is not None and progress.step > 1)
         (follower,) = children(worker.pid)
         if number is signal.SIGTERM:
             os.killpg(worker.pid, number)
-            assert worker.wait(60) == 0
+            assert worker.wait(LIMIT_SECONDS) == 0
             assert jobs.get(job).state is JobState.QUEUED
             assert [event.kind for event in jobs.events(job)] == ["queued", "claimed", "released"]
         else:

@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import torch
 from filming import film_plan, window
 from safetensors.torch import save_file
 from torch import Tensor
+from waiting import LIMIT_SECONDS
 
 from engine.condition import condition, window_noise
 from engine.demo.untrained import DIT, write_untrained
@@ -122,19 +123,28 @@ def latents_of(
 
 def children(leader: int | None = None) -> set[int]:
     """Processes that follow a process, this one if none is named."""
-    tasks = Path(f"/proc/{leader or os.getpid()}/task")
-    own = {int(pid) for each in tasks.glob("*/children") for pid in each.read_text().split()}
-    return {pid for pid in own if b"follow" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    own: set[int] = set()
+    for thread in Path(f"/proc/{leader or os.getpid()}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            own |= {int(pid) for pid in (thread / "children").read_text().split()}
+    return {pid for pid in own if b"follow" in _command(pid)}
+
+
+def _command(pid: int) -> bytes:
+    """The command line of a process; nothing of one that has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended, or does within a minute."""
+    """Whether a process has ended, or does soon."""
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([process], [], [], 60)[0])
+        return bool(select.select([process], [], [], LIMIT_SECONDS)[0])
     finally:
         os.close(process)
 

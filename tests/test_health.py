@@ -4,14 +4,14 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from filming import PHOTO, film_plan, window
-from wire import free_port
+from waiting import reserved_port
 
 from bot.figures import concerns, figure_rows
 from bot.health import exposition, health
@@ -113,14 +113,15 @@ def test_a_reason_is_what_failures_share(error: str, reason: str):
 
 @asynccontextmanager
 async def asked(
-    figures: Figures = NOTHING, connected: bool = True, **more: str
+    read: Callable[[], Figures] = lambda: NOTHING, connected: bool = True, **more: str
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    settings = HttpSettings(http_port=free_port(), _env_file=None, **more)  # type: ignore[call-arg]
-    async with (
-        health(settings, lambda: figures, lambda: connected),
-        aiohttp.ClientSession(f"http://127.0.0.1:{settings.http_port}") as session,
-    ):
-        yield session
+    with reserved_port() as port:
+        settings = HttpSettings(http_port=port, _env_file=None, **more)  # type: ignore[call-arg]
+        async with (
+            health(settings, read, lambda: connected),
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+        ):
+            yield session
 
 
 @pytest.mark.asyncio
@@ -134,12 +135,7 @@ async def test_who_asks_for_health_is_told_whether_discord_is_connected(connecte
 @pytest.mark.asyncio
 async def test_a_database_that_cannot_be_read_is_no_good_health(database: Database):
     database.close()
-    settings = HttpSettings(http_port=free_port(), _env_file=None)  # type: ignore[call-arg]
-    async with (
-        health(settings, lambda: read_figures(database), lambda: True),
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{settings.http_port}/healthz") as said,
-    ):
+    async with asked(lambda: read_figures(database)) as session, session.get("/healthz") as said:
         assert said.status == 503
 
 
@@ -148,7 +144,7 @@ async def test_metrics_are_prometheus_text():
     took = WindowSeconds(windows=4, total=26.0, median=6.5, slowest=7.0)
     reason = 'He said "no"\\\n'
     figures = Figures(3, 1, 12.5, 2, {JobState.DONE: 4}, {reason: 1}, {("demo", "64x48"): took})
-    async with asked(figures) as session, session.get("/metrics") as said:
+    async with asked(lambda: figures) as session, session.get("/metrics") as said:
         assert said.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         lines = (await said.text()).splitlines()
     samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
@@ -183,7 +179,7 @@ async def test_a_password_is_asked_for_where_one_is_set():
 @pytest.mark.asyncio
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 async def test_nobody_else_is_let_in_without_a_password(host: str):
-    settings = HttpSettings(http_host=host, http_port=free_port(), _env_file=None)  # type: ignore[call-arg]
+    settings = HttpSettings(http_host=host, http_port=9310, _env_file=None)  # type: ignore[call-arg]
     with pytest.raises(UserError, match="LONGTAKE_HTTP_PASSWORD"):
         async with health(settings, lambda: NOTHING, lambda: True):
             pass
@@ -240,7 +236,7 @@ def test_an_event_is_one_line_with_its_job_and_without_secrets(log: io.StringIO)
 async def test_jobs_that_are_followed_side_by_side_do_not_mix(log: io.StringIO):
     async def follow(job: int) -> None:
         with about(job=job):
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # all the others begin
             logging.getLogger("x").info("%d", job)
 
     await asyncio.gather(*(follow(number) for number in range(5)))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlite_utils
+from waiting import LIMIT_SECONDS
 
 from storage.database import Database
 from storage.jobs import MAX_ATTEMPTS, Fenced, Jobs
@@ -651,7 +652,7 @@ def start(target, *args):
 def open_and_enqueue(folder: Path, name, at_once, rounds, count):
     """Open `rounds` files that do not exist yet, each at the same moment as the other processes; then fill the last."""
     for number in range(rounds):
-        at_once.wait(timeout=60)
+        at_once.wait(timeout=LIMIT_SECONDS)
         with Database.open(folder / f"{number}.db") as database:
             jobs = Jobs(database)
             for _ in range(count if number == rounds - 1 else 1):
@@ -691,7 +692,7 @@ def test_ten_processes_enqueue_two_claim_and_each_job_is_claimed_once(tmp_path):
     for process in people:
         process.join()
     assert [process.exitcode for process in people] == [0] * 10
-    told = dict(claimed.get(timeout=30) for _ in workers)
+    told = dict(claimed.get(timeout=LIMIT_SECONDS) for _ in workers)
     for process in workers:
         process.join()
     assert [process.exitcode for process in workers] == [0] * 2
@@ -710,7 +711,7 @@ def test_a_worker_killed_at_work_is_taken_over_when_its_lease_runs_out(tmp_path)
         job = Jobs(database).enqueue(plan(), ERRAND).id
         ready = PROCESSES.Queue()
         worker = start(claim_and_hang, path, ready)
-        assert ready.get(timeout=30) == (job, 1)
+        assert ready.get(timeout=LIMIT_SECONDS) == (job, 1)
         os.kill(worker.pid, signal.SIGKILL)
         worker.join()
         assert worker.exitcode == -signal.SIGKILL
@@ -730,9 +731,9 @@ def test_a_job_is_cancelled_in_another_process_while_its_worker_is_at_it(tmp_pat
         job = jobs.enqueue(plan(), ERRAND).id
         told = PROCESSES.Queue()
         worker = start(work_until_told, path, told)
-        assert told.get(timeout=30) == "at work"
+        assert told.get(timeout=LIMIT_SECONDS) == "at work"
         jobs.cancel(job)
-        assert told.get(timeout=30) == "fenced"
+        assert told.get(timeout=LIMIT_SECONDS) == "fenced"
         worker.join()
         assert worker.exitcode == 0
         assert jobs.get(job).state is JobState.CANCELLED

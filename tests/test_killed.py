@@ -12,7 +12,7 @@ from discord_server import ANN, BOB, CHANNEL, TOKEN, Fault, Server, serving
 from discord_world import World, settings_in
 from filming import draw
 from mortal import Mortal
-from wire import until
+from waiting import until
 
 from bot.discord.gap import NOTE
 from bot.studio import Studio
@@ -36,7 +36,7 @@ class Place:
         """Start a bot, and wait until it listens or is dead."""
         before = self.server.identified
         self.bot.start(writes)
-        await until(lambda: self.server.identified > before or not self.bot.alive, 60)
+        await until(lambda: self.server.identified > before or not self.bot.alive)
 
     async def kill(self) -> None:
         await asyncio.to_thread(self.bot.kill)
@@ -97,7 +97,7 @@ async def test_killed_before_every_one_of_its_writes(tmp_path: Path):
         async def lives(done: Callable[[], object]) -> None:
             for writes in itertools.count(1):
                 await p.connect(writes)
-                await until(lambda: done() or not p.bot.alive, 60)
+                await until(lambda: done() or not p.bot.alive)
                 await p.kill()
                 if done():
                     break
@@ -136,14 +136,14 @@ async def test_killed_while_discord_does_what_it_was_asked(
         await p.connect()
         await p.server.say(ANN, STORY, photo=p.photo)
         if filmed:
-            await until(p.studio.jobs.queue, 60)
+            await until(p.studio.jobs.queue)
             p.server.faults.append(fault)
             await p.film()
-        await until(lambda: not p.bot.alive, 60)
+        await until(lambda: not p.bot.alive)
         assert not p.server.faults, "it was killed then"
         await p.connect()
         if not filmed:
-            await until(p.studio.jobs.queue, 60)
+            await until(p.studio.jobs.queue)
             await p.film()
-        await until(lambda: p.settled_with(1), 60)
+        await until(lambda: p.settled_with(1))
         p.require_once(1)

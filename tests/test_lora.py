@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.dit import DiT, DiTConfig
 from engine.loras.file import lora_from, read_lora
 from engine.loras.keys import module_names
-from engine.loras.lora import Change, Decomposed, Difference, Kronecker, LowRank, attached, merge, merged
+from engine.loras.lora import Branches, Change, Decomposed, Difference, Kronecker, LowRank, merge, merged
 from storage.schema import UserError
 
 RANK, ALPHA = 3, 1.5
@@ -341,8 +341,9 @@ def test_nobodys_tensors_are_changed_in_place():
     held, file = tensors_of(net), everything(network())
     before, file_before = copies(held), copies(file)
     first = lora_from("x", file, held)
-    with attached(net, [first]) as branches:
-        branches.use([1.0])
+    branches = Branches(net, [first])
+    branches.use([1.0])
+    branches.use([0.0])
     merge(net, [(first, 1.0)])
     assert same(held, before)
     assert same(file, file_before)
@@ -396,14 +397,15 @@ def test_merged_equals_unmerged_at_every_strength():
     net = network()
     plain, before = predict(net), copies(tensors_of(net))
     loras = [lora_from(str(seed), everything(net, seed), tensors_of(net)) for seed in (1, 2)]
-    with attached(net, loras) as branches:
-        assert torch.equal(predict(net), plain)
-        for strengths in STRENGTHS:
-            branches.use(strengths)
-            baked = network()
-            merge(baked, list(zip(loras, strengths, strict=True)))
-            torch.testing.assert_close(predict(net), predict(baked), rtol=1e-5, atol=1e-5)
-            assert any(strengths) == (not torch.equal(predict(net), plain))
+    branches = Branches(net, loras)
+    assert torch.equal(predict(net), plain)
+    for strengths in STRENGTHS:
+        branches.use(strengths)
+        baked = network()
+        merge(baked, list(zip(loras, strengths, strict=True)))
+        torch.testing.assert_close(predict(net), predict(baked), rtol=1e-5, atol=1e-5)
+        assert any(strengths) == (not torch.equal(predict(net), plain))
+    branches.use((0.0, 0.0))
     assert torch.equal(predict(net), plain)
     assert same(tensors_of(net), before)
 
@@ -414,13 +416,13 @@ def test_merged_equals_unmerged_module_by_module(module):
     lora = lora_from("x", everything(net), tensors_of(net))
     merge(baked, [(lora, 0.8)])
     x = torch.randn(5, net.get_submodule(module).in_features)
-    with attached(net, [lora]) as branches, torch.no_grad():
-        branches.use([0.8])
+    Branches(net, [lora]).use([0.8])
+    with torch.no_grad():
         torch.testing.assert_close(net.get_submodule(module)(x), baked.get_submodule(module)(x), rtol=0, atol=2e-6)
 
 
 def test_loras_may_change_different_modules():
-    """Merged and unmerged, each one reaches its own; and what was replaced meanwhile comes back as the very object."""
+    """Merged and unmerged, each one reaches its own."""
     net = network()
     held = tensors_of(net)
     files = [{"blocks.0.norm3.diff": torch.randn(12)}, written("svi", random_pairs(net, ["blocks.1.ffn.2"]))]
@@ -429,20 +431,19 @@ def test_loras_may_change_different_modules():
     baked = network()
     merge(baked, [(lora, 1.0) for lora in loras])
     assert {name for name, tensor in tensors_of(baked).items() if not torch.equal(tensor, held[name])} == expected
-    with attached(net, loras) as branches:
-        branches.use([1.0, 1.0])
-        torch.testing.assert_close(predict(net), predict(baked), rtol=1e-5, atol=1e-5)
-    assert all(net.get_parameter(name) is tensor for name, tensor in held.items())
+    Branches(net, loras).use([1.0, 1.0])
+    torch.testing.assert_close(predict(net), predict(baked), rtol=1e-5, atol=1e-5)
 
 
 def test_a_network_in_bfloat16_stays_in_bfloat16():
     net = network().to_precision(torch.bfloat16)
     types = {name: tensor.dtype for name, tensor in net.named_parameters()}
     lora = lora_from("x", everything(net), tensors_of(net))
-    with attached(net, [lora]) as branches:
-        branches.use([0.8])
-        unmerged = predict(net)
-        assert {name: tensor.dtype for name, tensor in net.named_parameters()} == types
+    branches = Branches(net, [lora])
+    branches.use([0.8])
+    unmerged = predict(net)
+    assert {name: tensor.dtype for name, tensor in net.named_parameters()} == types
+    branches.use([0.0])
     merge(net, [(lora, 0.8)])
     assert {name: tensor.dtype for name, tensor in net.named_parameters()} == types
     assert (unmerged - predict(net)).norm() < 0.03 * unmerged.norm()
@@ -450,7 +451,8 @@ def test_a_network_in_bfloat16_stays_in_bfloat16():
 
 def test_as_many_strengths_as_loras():
     net = network()
-    with attached(net, []) as branches, pytest.raises(ValueError, match="0 LoRAs"):
+    branches = Branches(net, [])
+    with pytest.raises(ValueError, match="0 LoRAs"):
         branches.use([1.0])
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from storage.disk import DiskFull
 from storage.media import Media
@@ -34,13 +35,6 @@ def source(tmp_path):
 
 def files(media):
     return sorted(file.relative_to(media.root).as_posix() for file in media.root.rglob("*") if file.is_file())
-
-
-def wait_until(condition):
-    give_up = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.005)
 
 
 # ---- adding and reading ----

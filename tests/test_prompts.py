@@ -4,10 +4,12 @@ import json
 import re
 from difflib import SequenceMatcher
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from directing import picture, request, take_of
 
+import prompts
 from planner.brief import FIRST_SHOWN_SECONDS, Clock
 from planner.compiler import Facts, compile_plan, compile_prompt
 from planner.intent import Context, as_told
@@ -15,7 +17,7 @@ from planner.pacing import count_windows
 from planner.presets import ENHANCED, LIGHTNING_3PHASE, LIGHTNING_4, LIGHTNING_2025, PRESETS, QUALITY
 from planner.prompting import WORKED, system_message
 from planner.story import read_story
-from prompts import Example, example, examples, guide
+from prompts import Example, example, guide
 from storage.schema import IntentKind, StoryboardWindow
 from storage.timeline import (
     WINDOW_FRAMES,
@@ -114,7 +116,8 @@ def test_the_guide_follows_its_own_advice() -> None:
 
 # ---- the examples ----
 
-every_example = pytest.mark.parametrize("example", examples(), ids=lambda example: example.storyboard.title)
+EXAMPLES = [example(file.stem) for file in sorted(Path(prompts.__file__).with_name("examples").iterdir())]
+every_example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.storyboard.title)
 POINTS = re.compile(r"(?<!\w)(?:same|again|as before|continues|previous(?:ly)?|meanwhile)(?!\w)", re.IGNORECASE)
 CUTS = re.compile(r"(?<!\w)(?:cuts?|fades?|dissolves?|next scene|transitions?|suddenly)(?!\w)", re.IGNORECASE)
 IDENTITY_WORDS = 5  # as the guide says: five to ten words, copied
@@ -141,12 +144,12 @@ def copied_words(before: str, after: str) -> int:
 
 
 def test_the_examples_show_every_kind_of_request() -> None:
-    assert 8 <= len(examples()) <= 10
-    assert any(example.continues for example in examples())
-    assert any(example.former for example in examples())
-    assert any(len(example.pictures) > 1 for example in examples())
-    assert {len(example.storyboard.windows) for example in examples()} == {1, 2, 3, 4}
-    assert {example.seconds is None for example in examples()} == {True, False}
+    assert 8 <= len(EXAMPLES) <= 10
+    assert any(example.continues for example in EXAMPLES)
+    assert any(example.former for example in EXAMPLES)
+    assert any(len(example.pictures) > 1 for example in EXAMPLES)
+    assert {len(example.storyboard.windows) for example in EXAMPLES} == {1, 2, 3, 4}
+    assert {example.seconds is None for example in EXAMPLES} == {True, False}
 
 
 def test_the_model_is_shown_worked_examples_in_the_form_it_fills() -> None:
@@ -213,7 +216,7 @@ def test_an_example_keeps_the_times_that_were_said(example: Example) -> None:
 
 
 def test_some_examples_say_times() -> None:
-    assert sum(bool(re.search(r"\b(?:at|bei) \d", example.request, re.IGNORECASE)) for example in examples()) >= 3
+    assert sum(bool(re.search(r"\b(?:at|bei) \d", example.request, re.IGNORECASE)) for example in EXAMPLES) >= 3
 
 
 @every_example
@@ -258,7 +261,7 @@ def test_an_example_says_its_anchors_and_repeats_none(example: Example) -> None:
 
 
 def test_a_revision_changes_one_beat_and_nothing_else() -> None:
-    (example,) = (example for example in examples() if example.former)
+    (example,) = (example for example in EXAMPLES if example.former)
     assert example.former is not None
     former, revised = ((board.title, *board.windows) for board in (example.former, example.storyboard))
     changed = [(old, new) for old, new in zip(former, revised, strict=True) if old != new]

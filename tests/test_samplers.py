@@ -9,23 +9,9 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
-from engine.samplers import (
-    Walk,
-    dpmpp_2m_step,
-    euler_step,
-    in_thousandths,
-    sample,
-    sample_dpmpp_2m,
-    sample_euler,
-    sample_unipc,
-    seen_by_network,
-    shown_levels,
-    unipc_step,
-)
+from engine.samplers import STEPS, TRUNCATING, Walk, in_thousandths, sample, seen_by_network, shown_levels
 from storage.schema import Solver
 
-SAMPLERS = [sample_euler, sample_dpmpp_2m, sample_unipc]
-STEPS = {sample_euler: euler_step, sample_dpmpp_2m: dpmpp_2m_step, sample_unipc: unipc_step}
 SHAPE = (2, 4, 3, 5, 6)
 
 
@@ -54,53 +40,61 @@ def noise_of(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def walked(solver: Solver, velocity, noise: Tensor, grid: list[float]) -> Tensor:
+    """As `sample` does it, but every solver shows the network the levels themselves."""
+    walk = Walk(noise)
+    for _ in grid[:-1]:
+        walk = STEPS[solver](velocity, grid, walk)
+    return walk.latents
+
+
 # ---- laws -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("solver", Solver)
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 30])
-def test_exact_when_the_velocity_is_constant(sampler, steps):
+def test_exact_when_the_velocity_is_constant(solver, steps):
     """With one video in the world, velocity = noise - video: any step count must land on it."""
     video, noise = noise_of(seed=1), noise_of(seed=2)
-    latents = sampler(lambda x, s: noise - video, noise, full_grid(steps))
+    latents = sample(solver, lambda x, s: noise - video, noise, full_grid(steps))
     torch.testing.assert_close(latents, video, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_grid_may_end_above_zero(sampler):
+@pytest.mark.parametrize("solver", Solver)
+def test_a_grid_may_end_above_zero(solver):
     """The lcm grid leaves some noise: x = (1 - sigma) video + sigma noise at its end."""
     video, noise = noise_of(seed=1), noise_of(seed=2)
-    latents = sampler(lambda x, s: noise - video, noise, [1.0, 0.8, 0.3, 0.015])
+    latents = sample(solver, lambda x, s: noise - video, noise, [1.0, 0.8, 0.3, 0.015])
     torch.testing.assert_close(latents, 0.985 * video + 0.015 * noise, rtol=0, atol=2e-6)
 
 
-@pytest.mark.parametrize("sampler", [sample_dpmpp_2m, sample_unipc])
+@pytest.mark.parametrize("solver", [Solver.DPMPP, Solver.UNIPC])
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_the_last_step_gives_the_predicted_video_exactly(sampler, steps):
-    predicted = []
+def test_the_last_step_gives_the_predicted_video_exactly(solver, steps):
+    predicted, grid = [], official_grid(steps)
 
     def velocity(latents: Tensor, sigma: Tensor) -> Tensor:
-        predicted.append(latents - float(sigma[0]) * some_velocity(latents, sigma))
+        predicted.append(latents - grid[len(predicted)] * some_velocity(latents, sigma))
         return some_velocity(latents, sigma)
 
-    assert torch.equal(sampler(velocity, noise_of(), official_grid(steps)), predicted[-1])
+    assert torch.equal(sample(solver, velocity, noise_of(), grid), predicted[-1])
     assert len(predicted) == steps  # one evaluation a step
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_step_by_step_equals_at_once(sampler):
+@pytest.mark.parametrize("solver", Solver)
+def test_step_by_step_equals_at_once(solver):
     """A walk is a value: stopping after every step and going on from a copy changes no bit."""
     grid, noise = official_grid(7), noise_of()
-    walk = Walk(noise.clone())
+    walk, velocity = Walk(noise.clone()), in_thousandths(some_velocity) if solver in TRUNCATING else some_velocity
     for _ in grid[:-1]:
-        walk = STEPS[sampler](some_velocity, grid, walk)
+        walk = STEPS[solver](velocity, grid, walk)
         corrected = None if walk.corrected is None else walk.corrected.clone()
         walk = Walk(walk.latents.clone(), walk.step, tuple(video.clone() for video in walk.videos), corrected)
-    assert torch.equal(walk.latents, sampler(some_velocity, noise, grid))
+    assert torch.equal(walk.latents, sample(solver, some_velocity, noise, grid))
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_on_step_counts_from_one_and_may_stop_the_walk(sampler):
+@pytest.mark.parametrize("solver", Solver)
+def test_on_step_counts_from_one_and_may_stop_the_walk(solver):
     class Cancelled(Exception):
         pass
 
@@ -117,33 +111,33 @@ def test_on_step_counts_from_one_and_may_stop_the_walk(sampler):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        sampler(velocity, noise_of(), official_grid(6), on_step)
+        sample(solver, velocity, noise_of(), official_grid(6), on_step)
     assert heard == [1, 2, 3]
-    assert evaluations == official_grid(6)[:3]
+    assert tuple(evaluations) == shown_levels(solver, official_grid(6))[:3]
     heard.clear()
-    sampler(some_velocity, noise_of(), [1.0, 0.5, 0.0], lambda walk: heard.append(walk.step))
+    sample(solver, some_velocity, noise_of(), [1.0, 0.5, 0.0], lambda walk: heard.append(walk.step))
     assert heard == [1, 2]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_noise_is_left_as_it_was(sampler):
+@pytest.mark.parametrize("solver", Solver)
+def test_the_noise_is_left_as_it_was(solver):
     noise = noise_of()
     before = noise.clone()
-    sampler(some_velocity, noise, official_grid(4))
+    sample(solver, some_velocity, noise, official_grid(4))
     assert torch.equal(noise, before)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_each_item_of_a_batch_is_on_its_own(sampler):
+@pytest.mark.parametrize("solver", Solver)
+def test_each_item_of_a_batch_is_on_its_own(solver):
     noise, grid = noise_of(), official_grid(5)
-    apart = [sampler(some_velocity, item[None], grid) for item in noise]
-    torch.testing.assert_close(sampler(some_velocity, noise, grid), torch.cat(apart), rtol=0, atol=1e-6)
+    apart = [sample(solver, some_velocity, item[None], grid) for item in noise]
+    torch.testing.assert_close(sample(solver, some_velocity, noise, grid), torch.cat(apart), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_network_in_bfloat16_leaves_the_latents_in_float32(sampler):
-    latents = sampler(lambda x, s: some_velocity(x, s).bfloat16(), noise_of(), official_grid(4))
-    widened = sampler(lambda x, s: some_velocity(x, s).bfloat16().float(), noise_of(), official_grid(4))
+@pytest.mark.parametrize("solver", Solver)
+def test_a_network_in_bfloat16_leaves_the_latents_in_float32(solver):
+    latents = sample(solver, lambda x, s: some_velocity(x, s).bfloat16(), noise_of(), official_grid(4))
+    widened = sample(solver, lambda x, s: some_velocity(x, s).bfloat16().float(), noise_of(), official_grid(4))
     assert latents.dtype == torch.float32
     assert torch.equal(latents, widened)
 
@@ -163,9 +157,9 @@ def toy_velocity(latents: Tensor, sigma: Tensor) -> Tensor:
     return (latents - (1 - level) * VARIANCE * latents / spread(level) ** 2) / level
 
 
-def toy_error(sampler, grid: list[float]) -> float:
+def toy_error(solver: Solver, grid: list[float]) -> float:
     start = torch.full((1, 1, 1, 1, 1), 1.3 * spread(grid[0]), dtype=torch.float64)
-    return abs(sampler(toy_velocity, start, grid).item() - 1.3 * spread(grid[-1]))
+    return abs(walked(solver, toy_velocity, start, grid).item() - 1.3 * spread(grid[-1]))
 
 
 @pytest.mark.parametrize(
@@ -173,21 +167,21 @@ def toy_error(sampler, grid: list[float]) -> float:
     [(10, ".2245", ".2486"), (20, ".0736", ".1323"), (40, ".00742", ".0689"), (80, ".00264", ".0353")],
 )
 def test_the_toy_oracle_to_its_printed_digits(steps, unipc, euler):
-    for sampler, printed in ((sample_unipc, unipc), (sample_euler, euler)):
+    for solver, printed in ((Solver.UNIPC, unipc), (Solver.EULER, euler)):
         digits = len(printed) - 1
-        assert f"{toy_error(sampler, official_grid(steps)):.{digits}f}".lstrip("0") == printed
+        assert f"{toy_error(solver, official_grid(steps)):.{digits}f}".lstrip("0") == printed
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(sample_euler, 1), (sample_dpmpp_2m, 2), (sample_unipc, 2)])
-def test_halving_the_steps_shrinks_the_error_by_the_order(sampler, order):
-    errors = [toy_error(sampler, np.linspace(0.9, 0.3, steps + 1).tolist()) for steps in (20, 40, 80, 160)]
+@pytest.mark.parametrize(("solver", "order"), [(Solver.EULER, 1), (Solver.DPMPP, 2), (Solver.UNIPC, 2)])
+def test_halving_the_steps_shrinks_the_error_by_the_order(solver, order):
+    errors = [toy_error(solver, np.linspace(0.9, 0.3, steps + 1).tolist()) for steps in (20, 40, 80, 160)]
     orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
     assert all(abs(found - order) < 0.05 for found in orders), orders
 
 
 def test_the_corrector_pays():
     """UniPC is DPM++ 2M with a corrector: on a fine grid it is the nearer one."""
-    assert toy_error(sample_unipc, official_grid(80)) < 0.6 * toy_error(sample_dpmpp_2m, official_grid(80))
+    assert toy_error(Solver.UNIPC, official_grid(80)) < 0.6 * toy_error(Solver.DPMPP, official_grid(80))
 
 
 # ---- parity ---------------------------------------------------------------------------------------------------------
@@ -212,13 +206,14 @@ def euler_oracle(sigmas: list[float]) -> FlowMatchEulerDiscreteScheduler:
     return oracle
 
 
-def run_oracle(oracle, sigmas: list[float], noise: Tensor) -> Tensor:
-    """The oracle computes its coefficients in the type of its sigmas; given float64 it does what the engine does."""
+def run_oracle(oracle, shown: tuple[float, ...], sigmas: list[float], noise: Tensor) -> Tensor:
+    """`shown`: the levels that the network sees. The oracle computes its coefficients in the type of its sigmas: given
+    float64 it does what the engine does."""
     oracle.sigmas = torch.tensor(sigmas, dtype=torch.float64)
     oracle.set_begin_index(0)
     latents = noise
-    for sigma, timestep in zip(sigmas, oracle.timesteps, strict=False):
-        seen = torch.full((len(noise),), sigma, dtype=torch.float64)
+    for level, timestep in zip(shown, oracle.timesteps, strict=True):
+        seen = torch.full((len(noise),), level, dtype=torch.float64)
         latents = oracle.step(some_velocity(latents, seen), timestep, latents, return_dict=False)[0]
     return latents
 
@@ -226,13 +221,13 @@ def run_oracle(oracle, sigmas: list[float], noise: Tensor) -> Tensor:
 @pytest.mark.parametrize("grid", [official_grid, full_grid])
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 8, 20])
 @pytest.mark.parametrize(
-    ("sampler", "oracle"),
-    [(sample_unipc, unipc_oracle), (sample_dpmpp_2m, dpmpp_oracle), (sample_euler, euler_oracle)],
+    ("solver", "oracle"),
+    [(Solver.UNIPC, unipc_oracle), (Solver.DPMPP, dpmpp_oracle), (Solver.EULER, euler_oracle)],
 )
-def test_steps_equal_diffusers(sampler, oracle, steps, grid):
+def test_steps_equal_diffusers(solver, oracle, steps, grid):
     sigmas, noise = grid(steps), noise_of()
-    expected = run_oracle(oracle(sigmas), sigmas, noise)
-    torch.testing.assert_close(sampler(some_velocity, noise, sigmas), expected, rtol=0, atol=1e-6)
+    expected = run_oracle(oracle(sigmas), shown_levels(solver, sigmas), sigmas, noise)
+    torch.testing.assert_close(sample(solver, some_velocity, noise, sigmas), expected, rtol=0, atol=1e-6)
 
 
 def test_unipc_sees_the_timesteps_that_diffusers_sees():
@@ -271,17 +266,6 @@ def test_each_solver_shows_the_network_its_own_levels(steps, shift, timesteps):
         assert shown_levels(solver, grid) == tuple(levels)
 
 
-@pytest.mark.parametrize(
-    ("solver", "sampler"), [(Solver.EULER, sample_euler), (Solver.DPMPP, sample_dpmpp_2m), (Solver.UNIPC, sample_unipc)]
-)
-def test_sample_names_the_solver(solver, sampler):
-    grid, noise, heard = official_grid(5), noise_of(), []
-    velocity = some_velocity if solver is Solver.EULER else in_thousandths(some_velocity)
-    sampled = sample(solver, some_velocity, noise, grid, lambda walk: heard.append(walk.step))
-    assert torch.equal(sampled, sampler(velocity, noise, grid))
-    assert heard == [1, 2, 3, 4, 5]
-
-
 # ---- bad input ------------------------------------------------------------------------------------------------------
 
 
@@ -290,15 +274,15 @@ def test_sample_names_the_solver(solver, sampler):
 )
 def test_a_grid_that_does_not_fall_is_refused(grid):
     with pytest.raises(ValueError, match="fall strictly"):
-        sample_euler(some_velocity, noise_of(), grid)
+        sample(Solver.EULER, some_velocity, noise_of(), grid)
 
 
 def test_a_tensor_of_levels_is_a_grid():
     grid = official_grid(4)
-    as_tensor = sample_unipc(some_velocity, noise_of(), torch.tensor(grid, dtype=torch.float64))
-    assert torch.equal(as_tensor, sample_unipc(some_velocity, noise_of(), grid))
+    as_tensor = sample(Solver.UNIPC, some_velocity, noise_of(), torch.tensor(grid, dtype=torch.float64))
+    assert torch.equal(as_tensor, sample(Solver.UNIPC, some_velocity, noise_of(), grid))
 
 
 def test_noise_in_half_precision_is_refused():
     with pytest.raises(ValueError, match="float32"):
-        sample_euler(some_velocity, noise_of().bfloat16(), [1.0, 0.0])
+        sample(Solver.EULER, some_velocity, noise_of().bfloat16(), [1.0, 0.0])

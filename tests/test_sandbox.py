@@ -27,7 +27,7 @@ PICTURE = Question(
 VIDEO = Question("facts", "", sandbox.VIDEO_BYTES, 6)
 BOMBS, BROKEN = dict(hostile.bombs()), dict(hostile.broken())
 PEAK_MB = 256  # of the corpus; the limits are higher, since a photo of 64 megapixels is no crime
-SECONDS = 10.0
+CPU_SECONDS = 5.0  # of the corpus; the limit is higher by one
 
 
 class Batch:
@@ -75,7 +75,7 @@ def wrong(answer: dict, *, must_be_refused: bool) -> str:
         "was read": must_be_refused and sentence is None,
         "is no sentence": sentence is not None and not ends_well,
         "took too much memory": answer["peak_mb"] > PEAK_MB,
-        "took too long": answer["seconds"] > SECONDS,
+        "took too long": answer["cpu_seconds"] > CPU_SECONDS,
     }
     return ", ".join(fault for fault, true in faults.items() if true)
 

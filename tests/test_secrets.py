@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from discord_server import ANN, TOKEN
 from test_bot_process import bots
-from wire import until
+from waiting import LIMIT_SECONDS, until
 
 from planner.settings import PlannerSettings, language_model
 from storage.schema import UserError
@@ -100,7 +100,7 @@ async def test_a_token_that_discord_refuses_is_not_repeated(tmp_path: Path) -> N
     async with bots(tmp_path, tmp_path) as some:
         wrong = TOKEN[:-4] + "wrng"
         process = await some.start(LONGTAKE_DISCORD_TOKEN=wrong)
-        await asyncio.wait_for(process.wait(), 60)
+        await asyncio.wait_for(process.wait(), LIMIT_SECONDS)
         assert process.returncode
         assert "Traceback" not in some.log
         assert wrong not in some.log

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from discord_server import ANN, BOB, CHANNEL, Fault, serving
-from wire import connected, until, wire
+from discord_server import ANN, BOB, CHANNEL, Fault, Server, serving
+from waiting import until
+from wire import connected, wire
 
 from storage.footage import probe, read_frames
 from storage.schema import Person
@@ -26,8 +27,9 @@ async def test_the_video_that_arrives_is_the_film_byte_by_byte_below_what_asked_
         asked = w.studio.cards.by_job(take.job).asked
         assert film["message_reference"]["message_id"] == asked.removeprefix("message:")
         assert "<@" not in film["content"], "nobody is called who waited for six seconds"
+        await until(lambda: not w.studio.cards.followed())
         reactions = [path for method, path in w.server.calls if method == "PUT" and "/reactions/" in path]
-        await until(lambda: len([p for m, p in w.server.calls if m == "PUT" and "/reactions/" in p]) == 2)
+        assert len(reactions) == 2
         assert all(film["id"] in path for path in reactions)
 
 
@@ -91,6 +93,7 @@ async def test_after_a_lost_session_what_was_missed_is_found_and_answered_once(t
             await w.server.say(BOB, f"talk among people {number}", send=False)
         await w.server.say(BOB, "@ 5 s of my cat, she sleeps", photo=w.photo, send=False)
         await until(lambda: len(w.server.cards("film")) == 2)
+        await w.caught_up()
         assert (w.server.identified, w.server.resumed) == (2, 0)
         assert len(w.server.ours()) == 2
 
@@ -114,28 +117,40 @@ async def test_a_long_rate_limit_of_edits_does_not_hold_up_the_film(tmp_path: Pa
         limited = {"message": "slower", "retry_after": 3600.0, "global": False}
         w.server.faults.append(Fault("PATCH", EDITS, 429, limited, {"Via": "1.1 google"}, times=float("inf")))
         await w.film(card)
-        await until(w.server.films, seconds=5)
-        edits = [path for method, path in w.server.calls if method == "PATCH"]
-        await w.turns(15)
-        assert [path for method, path in w.server.calls if method == "PATCH"] == edits, "the card is left alone"
+        await until(w.server.films)
+        await until(lambda: edits(w.server))
+        await w.turns(2)  # who waited behind the edit that was limited has had its turn
+        limited_edits = edits(w.server)
+        await w.turns(13)
+        assert edits(w.server) == limited_edits, "the card is left alone"
+
+
+def edits(server: Server) -> list[str]:
+    """Where messages were edited, or tried to be."""
+    return [path for method, path in server.calls if method == "PATCH"]
 
 
 async def test_a_card_that_is_limited_for_long_is_sent_when_the_limit_ends(tmp_path: Path, monkeypatch):
-    slept, sleep = [], asyncio.sleep
+    sleep, limited_for, ends = asyncio.sleep, [], asyncio.Event()
 
-    async def briefly(seconds: float, *more) -> None:
-        slept.append(seconds)
-        await sleep(min(seconds, 0.05), *more)
+    async def until_it_ends(seconds: float, *more) -> None:
+        if seconds >= 45:
+            limited_for.append(seconds)
+            await ends.wait()
+        else:
+            await sleep(seconds, *more)
 
     async with wire(tmp_path) as w:
         limited = {"message": "slower", "retry_after": 45.0, "global": False}
         w.server.faults.append(Fault("POST", MESSAGES, 429, limited, {"Via": "1.1 google"}))
-        monkeypatch.setattr("bot.discord.rest.asyncio.sleep", briefly)
+        monkeypatch.setattr("bot.discord.rest.asyncio.sleep", until_it_ends)
         await w.server.say(ANN, "@ 5 s of my dog, he runs", photo=w.photo)
-        await until(lambda: any(seconds >= 45 for seconds in slept))
-        monkeypatch.undo()
+        await until(lambda: limited_for)
         assert not w.server.cards()
         assert [card.closed for card in w.studio.cards.open_cards()] == [False], "it is not given up"
+        ends.set()
+        await until(lambda: w.server.cards("film"))
+        assert len(w.server.cards()) == 1
 
 
 async def test_a_request_outlasts_an_outage_of_discord(tmp_path: Path, monkeypatch):
@@ -162,7 +177,7 @@ async def test_words_and_reactions_of_a_gap_are_found_also_where_nobody_spoke_be
             await until(lambda: len(w.studio.jobs.queue()) == 1 and server.ours(CHANNEL + 1))
             assert w.studio.jobs.queue()[0].errand.requester == f"discord:{BOB}"
         async with connected(server, tmp_path) as w:
-            await w.turns(5)
+            await w.caught_up()
             assert len(w.studio.jobs.recent()) == 2, "once, however often it is looked at"
 
 
@@ -308,7 +323,7 @@ async def test_a_film_that_was_sent_and_not_noted_when_the_bot_ended_is_not_sent
         server.nonces = False
         async with connected(server, tmp_path) as w:
             card = await w.card()
-            server.faults.append(Fault("POST", MESSAGES, delay=30.0, after=True))
+            server.faults.append(Fault("POST", MESSAGES, waits=asyncio.Event(), after=True))
             take = await w.film(card)
             await until(server.films)
             assert not w.studio.takes.messages(take.id)

@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from discord_server import ANN, TOKEN, Server, redirected, serving
+from discord_server import ANN, CHANNEL, TOKEN, Server, redirected, serving
 from discord_world import World, settings_in
 from filming import draw
+from waiting import until
 
 from bot.discord.client import LongtakeClient
 from bot.studio import Studio
@@ -42,10 +42,14 @@ class Wire:
         return self.films.finish(await self.films.work(), seconds)
 
     async def heard(self) -> None:
-        """Wait until a question is answered, which was asked after all that was said before."""
-        before = len(self.server.ours())
-        await self.server.say(ANN, "@ help")
-        await until(lambda: len(self.server.ours()) > before)
+        """Ask a question, and wait until it is answered, and everything that was said before it."""
+        asked = await self.server.say(ANN, "@ help")
+        await until(lambda: self.server.answers_to(asked))
+        await self.caught_up()
+
+    async def caught_up(self) -> None:
+        """Wait until what was missed before this session is looked through, and all that was heard is answered."""
+        await until(lambda: self.client.gap.closed(f"discord:{CHANNEL}") and not self.studio.seen.unfinished())
 
     async def turns(self, count: int) -> None:
         """Let the bot's watch go round so many times: what it would do of itself, it has done then."""
@@ -55,21 +59,6 @@ class Wire:
     async def filmed(self) -> Take:
         """From words to a take that waits to be handed over."""
         return await self.film(await self.card())
-
-
-async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
-    """Wait for something to be true."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
-        await asyncio.sleep(0.01)
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as some:
-        some.bind(("127.0.0.1", 0))
-        return int(some.getsockname()[1])
 
 
 @asynccontextmanager

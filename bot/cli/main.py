@@ -54,6 +54,14 @@ def parser() -> argparse.ArgumentParser:
 
 def _films(command: Command) -> None:
     """From a story to a film."""
+    _make(command)
+    _continue(command)
+    _again(command)
+    _plan(command)
+    _talk(command)
+
+
+def _make(command: Command) -> None:
     make = command("make", "film a story that starts from a picture")
     _story(make)
     _pictures(make)
@@ -70,6 +78,8 @@ def _films(command: Command) -> None:
     )  # fmt: skip
     _output(make)
 
+
+def _continue(command: Command) -> None:
     further = command("continue", "film on, after the channel's last take, another take, or a video file")
     _story(further)
     _pictures(further)
@@ -87,6 +97,8 @@ def _films(command: Command) -> None:
     )
     _output(further)
 
+
+def _again(command: Command) -> None:
     again = command("again", "film the same plan with new seeds")
     again.add_argument("--take", type=_number, metavar="N", help="the take to film again (default: the channel's last)")
     again.add_argument("--seed", type=int, metavar="N", help="seed of the new take")
@@ -94,6 +106,8 @@ def _films(command: Command) -> None:
     _several(again)
     _output(again)
 
+
+def _plan(command: Command) -> None:
     plan = command("plan", "show the storyboard of a story and film nothing")
     _story(plan)
     _pictures(plan)
@@ -101,6 +115,8 @@ def _films(command: Command) -> None:
     _loras(plan)
     _channel(plan)
 
+
+def _talk(command: Command) -> None:
     talk = command(
         "talk", "talk with the director: it drafts, you change, “film it” films; without MESSAGE line by line"
     )

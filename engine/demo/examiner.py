@@ -10,8 +10,9 @@ from engine.condition import WINDOW_LATENT_FRAMES, condition
 from engine.demo.captions import TEXT_TOKENS
 from engine.demo.clips import centre, film_to, load_photos
 from engine.demo.pool import Told, encode_film
-from engine.demo.reading import Tokens, read
+from engine.demo.reading import read
 from engine.demo.student import generate, velocity
+from engine.demo.tokens import Tokens
 from engine.demo.training import Crew, films, projector, sheet
 from engine.dit import DiT
 from engine.vae import VAE

@@ -1,9 +1,9 @@
-"""Learning to read: the demonstration model's tokenizer, its text encoder, and what a caption says as numbers.
+"""Learning to read: the demonstration model's text encoder, and what a caption says as numbers.
 
-The tokenizer puts a slot, one token of its own, for every latent frame of a window before any text. Before anything
-moves, the text encoder learns to write into each slot what the caption asks for in that quarter of a second. The
-network that animates then finds what a frame needs in one place, rather than in the words and numbers of a sentence;
-the head that reads the slots while they are learned (Teller) is not shipped.
+The tokenizer (engine/demo/tokens.py) puts a slot, one token of its own, for every latent frame of a window before any
+text. Before anything moves, the text encoder learns to write into each slot what the caption asks for in that quarter
+of a second. The network that animates then finds what a frame needs in one place, rather than in the words and numbers
+of a sentence; the head that reads the slots while they are learned (Teller) is not shipped.
 
     B captions, L tokens, T latent frames of a window (21), K controls
 """
@@ -20,17 +20,16 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from engine.condition import WINDOW_LATENT_FRAMES
-from engine.demo.captions import TEXT_TOKENS, Beat, Page, Wording
+from engine.demo.captions import Beat, Page, Wording
 from engine.demo.film import VELOCITY, Director, drift
 from engine.demo.muon import Muon
+from engine.demo.tokens import FIRST_SLOT, VOCABULARY, Tokens, make_tokenizer
 from engine.demo.training import Clock, Crew
 from engine.demo.words import EFFECTS, ENDS, MOVES, SPRITES
-from engine.text import token_ranges
 
 NAMES = (*(f"effect {n}" for n in EFFECTS), *(f"end {n}" for n in ENDS), *(f"sprite {n}" for n in MOVES))
 CAMERA_CONTROLS = 6  # how fast it moves, and where it has come to
@@ -40,10 +39,7 @@ PROGRESS_SECONDS = 2.0
 REPORT_EVERY = 200  # steps
 CERTAINTY = 8.0  # half of it is the log odds of a fitted head's yes
 KEEP_WEIGHT = 0.3  # of how far an encoder that goes on strays from itself where it writes words
-VOCABULARY, WIDTH, LAYERS = 2048, 192, 4
-GOING = (("left", "right"), ("right", "left"), ("the left", "the right"), ("the right", "the left"))
-FIRST_SLOT = 1  # after the space that the tokenizer begins with
-SLOT_TOKENS = "".join(map(chr, (*range(1, 9), *range(14, 27))))  # one a latent frame: control characters, in no text
+WIDTH, LAYERS = 192, 4
 
 
 def controls(move: str | None, beats: list[Beat]) -> NDArray[np.float32]:
@@ -120,62 +116,6 @@ def reading_loss(told: Tensor, wanted: Tensor) -> Tensor:
     camera = F.mse_loss(told[..., :CAMERA_CONTROLS], wanted[..., :CAMERA_CONTROLS])
     progress = F.mse_loss(told[..., CAMERA_CONTROLS:LEVELS], wanted[..., CAMERA_CONTROLS:LEVELS])
     return camera + 4 * begun + 4 * progress
-
-
-def make_tokenizer(words: list[str], captions: int) -> Tokenizer:
-    """A byte-level BPE of small letters in which every digit stands alone, trained on captions."""
-    texts: list[str] = []
-
-    def keep(text: str) -> list[int]:
-        texts.append(text)
-        return [0]
-
-    director = Director(Wording(words, keep), 5)
-    while len(texts) < captions:
-        director.film()
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=True)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=["<pad>", "</s>"], show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.normalizer = as_read()
-    return tokenizer
-
-
-def as_read() -> normalizers.Normalizer:
-    """A text as the encoder reads it: behind its slots, in small letters, and where something goes said in one way.
-
-    NOTE: "from left to right" has the words of "from right to left", and an encoder of this size does not learn which
-    comes first.
-    """
-    ends = [normalizers.Replace(f"from {start} to {end}", f"to the {end.removeprefix('the ')}") for start, end in GOING]
-    return normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), *ends, normalizers.Prepend(SLOT_TOKENS)])
-
-
-class Tokens:
-    """Text -> token ids, as the engine's TextEncoder makes them: the end last."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.tokenizer = Tokenizer.from_file(str(file))
-
-    def __call__(self, text: str) -> list[int]:
-        """Token ids, at most TEXT_TOKENS."""
-        return [*self.tokenizer.encode(text, add_special_tokens=False).ids[: TEXT_TOKENS - 1], 1]
-
-    def places(self, text: str, spans: list[tuple[int, int]]) -> list[range]:
-        """The tokens of stretches of characters, as the engine's TextEncoder finds them."""
-        encoded = self.tokenizer.encode(text, add_special_tokens=False)
-        return token_ranges(encoded.offsets[: TEXT_TOKENS - 1], spans)
-
-    def __reduce__(self) -> tuple[type["Tokens"], tuple[Path]]:
-        return Tokens, (self.file,)
 
 
 def make_encoder() -> nn.Module:

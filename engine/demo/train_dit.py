@@ -26,8 +26,9 @@ from engine.demo.config import DIT_SIZES, STEPS, VAE_SIZES
 from engine.demo.examiner import Examiner
 from engine.demo.muon import Muon
 from engine.demo.pool import Lesson, Pool
-from engine.demo.reading import Tokens, load_encoder, make_encoder
+from engine.demo.reading import load_encoder, make_encoder
 from engine.demo.student import adam_only, generate, load, new_dit, save, velocity
+from engine.demo.tokens import Tokens
 from engine.demo.training import Average, Clock, Crew, films, projector, warm_then_fall
 from engine.dit import DiT, DiTConfig
 from engine.vae import VAE, VAEConfig

@@ -1,14 +1,13 @@
 """LoRAs: small files that change a network's weights, and what became of each of their keys.
 
-A change is merged into the weights once (`merge`), or runs beside the network (`attached`) where its strength varies
+A change is merged into the weights once (`merge`), or runs beside the network (`Branches`) where its strength varies
 from step to step. Both do the same: W + the sum over all LoRAs of strength * delta, with W the network's own weight.
 
 # in, out: width of what a module reads and writes; rank: width of a low-rank change. A weight is [out, in] in a Linear,
 # [out, in, kt, kh, kw] in a convolution, [out] in a norm; modulation is [1, n, out]
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -140,16 +139,6 @@ def merged(weight: Tensor, changes: Iterable[tuple[Change, float]]) -> Tensor:
 # ---- beside the weights ---------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def attached(network: nn.Module, loras: Sequence[LoraWeights]) -> Iterator["Branches"]:
-    """LoRAs at work beside `network`, with strengths that may change at any step; afterwards it is as it was."""
-    branches = Branches(network, loras)
-    try:
-        yield branches
-    finally:
-        branches.detach()
-
-
 class Branches:
     """Beside each Linear, what the LoRAs add to its output; at strength 0, as at the start, nothing is computed.
 
@@ -163,13 +152,12 @@ class Branches:
         self._network = network
         self._strengths = [0.0] * len(loras)
         self._replaced: list[tuple[str, nn.Parameter, list[tuple[int, Change]]]] = []
-        self._hooks = []
         for name in dict.fromkeys(name for lora in loras for name in lora.changes):
             changes = [(i, change) for i, lora in enumerate(loras) for change in lora.changes.get(name, ())]
             module = network.get_submodule(name.rpartition(".")[0])
             if isinstance(module, nn.Linear):
                 terms = [(i, _term(change, name.endswith(".bias"), module, device)) for i, change in changes]
-                self._hooks.append(module.register_forward_hook(self._hook(terms)))
+                module.register_forward_hook(self._hook(terms))
             else:
                 self._replaced.append((name, network.get_parameter(name), changes))
 
@@ -182,13 +170,6 @@ class Branches:
         for name, own, changes in self._replaced:
             device = self._network.get_parameter(name).device  # where the network computes
             _put(self._network, name, merged(own, [(change, strengths[i]) for i, change in changes]).to(device))
-
-    def detach(self) -> None:
-        """Leave the network as it was before."""
-        for hook in self._hooks:
-            hook.remove()
-        for name, own, _ in self._replaced:
-            _put(self._network, name, own)
 
     def _hook(self, terms: Sequence[tuple[int, "Term"]]) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def add(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
