@@ -185,6 +185,10 @@ class Studio:
         """Cancel a job that is queued or running; `by` names the message that said so."""
         return self.jobs.cancel(job, by)
 
+    def keep(self, take: Take, person: str) -> bool:
+        """Keep a take's video for a person, whatever room it needs; False if they keep as many as they may."""
+        return self.takes.pin(take.id, person, self.settings.max_pins)
+
     def tidy(self) -> None:
         """Forget what is older than the owner wants it kept, pictures that no request names, and videos over budget."""
         if self.settings.retention_days:

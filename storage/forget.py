@@ -80,6 +80,7 @@ class Forget:
             jobs, cards = "SELECT id FROM jobs WHERE requester = :person", "SELECT id FROM cards WHERE asker = :person"
             gone = self._drop_inside(db, jobs, cards, values)
             db.execute("DELETE FROM manners WHERE key = 'person:' || :person", values)
+            db.execute("DELETE FROM pins WHERE person = :person", values)
             part = {"part": f"%:{person.rpartition(':')[2]}:%"}
             db.execute("DELETE FROM seen WHERE ':' || event || ':' LIKE :part", part)
             for column in ("draft", "taken"):
@@ -152,6 +153,7 @@ class Forget:
             shutil.rmtree(render_folder(self._renders, job), ignore_errors=True)
         for sql in (
             "DELETE FROM posts WHERE take IN (SELECT id FROM takes WHERE job IN doomed_jobs)",
+            "DELETE FROM pins WHERE take IN (SELECT id FROM takes WHERE job IN doomed_jobs)",
             "DELETE FROM events WHERE job IN doomed_jobs",
             "DELETE FROM seen WHERE event IN (SELECT asked FROM cards WHERE id IN doomed_cards)",
             "DELETE FROM cards WHERE id IN doomed_cards",

@@ -87,6 +87,12 @@ class Rights:
             return False
         return place.permissions_for(ask.asker).manage_messages
 
+    def require_own_take(self, ask: Ask, take: Take, act: str) -> None:
+        """UserError unless the asker asked for a take, or moderates where it was made."""
+        if take.errand.requester != ask.asker_key and not self.cleans(ask, take.errand.channel):
+            owner = f"<@{number_of(take.errand.requester)}>"
+            raise UserError(say(ask.locale, f"error.not_yours_to_{act}", owner=owner))
+
     def require_own(self, ask: Ask, card: Card, act: str) -> None:
         """UserError unless the asker may do this to a card. Moderators may where they are."""
         here = card.channel == ask.channel_key
