@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from bot.crew import Crew
+from bot.guided import guided
 from bot.intake import Intake, Photo
 from bot.line import Line
 from bot.proposal import Proposal, draft_of
@@ -225,12 +226,14 @@ class Studio:
         assert plan is not None, "an intent to film gives a plan"
         if wish.timing:
             plan = plan.model_copy(update={"timing": Timing(wish.timing)})
+        led = await asyncio.get_running_loop().run_in_executor(self._readers, guided, plan, self.media)
+        plan = led.plan
         self._require_length(plan.new_seconds)
         if wish.policy:
             self.quota.require(wish, wish.policy, plan.new_seconds)
         again = self.require_files(plan)
         draft = self.judged(wish, draft_of(replace(direction, plan=plan), request, context))
-        return Proposal(draft, self.errand(wish, draft), (*again, *direction.notes))
+        return Proposal(draft, self.errand(wish, draft), (*again, *led.notes, *direction.notes))
 
     def require_files(self, plan: Plan) -> tuple[str, ...]:
         """UserError when a file that a plan needs is gone for good; a note when one is filmed again first."""
