@@ -48,6 +48,7 @@ from storage.jobs import Jobs
 from storage.loras import LoraLibrary
 from storage.media import Media
 from storage.pictures import load_picture
+from storage.requests import Requests
 from storage.schema import (
     Draft,
     Errand,
@@ -96,7 +97,8 @@ class Studio:
         self.cards = Cards(database)
         self.seen = Seen(database)
         self.manners = Manners(database)
-        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database))
+        self.requests = Requests(database)
+        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database), self.requests)
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
         self.eviction = Eviction(database, self.media, settings.media_gb)
         self.library = LoraLibrary(settings.lora_dir)
@@ -195,6 +197,7 @@ class Studio:
         if self.settings.retention_days:
             self.forget.older_than(self.settings.retention_days * 86400.0)
         self.forget.strays(STRAY_SECONDS)
+        self.requests.forget()
         self.eviction.evict()
 
     def take(self, wish: Wish) -> Take:

@@ -223,3 +223,11 @@ def m008_pins_know_who_wants_them(db: sqlite_utils.Database) -> None:
                 UPDATE takes SET pinned = EXISTS (SELECT 1 FROM pins WHERE take = {take}.take) WHERE id = {take}.take;
             END
         """)
+
+
+@steps()
+def m009_requests_of_the_last_hour(db: sqlite_utils.Database) -> None:
+    """For storage.requests: who asked and what, as salted hashes. NULL: what was taken back, which counts still."""
+    db.execute("CREATE TABLE requests (who TEXT NOT NULL, event TEXT UNIQUE, at_ms INTEGER NOT NULL) STRICT")
+    db.execute("CREATE INDEX requests_by_who ON requests (who, at_ms)")
+    db.execute("CREATE INDEX requests_by_age ON requests (at_ms)")

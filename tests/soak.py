@@ -41,7 +41,7 @@ ACTIONS = ("runs to the sea", "jumps", "barks at a crab", "digs a hole", "sleeps
 STORIES = [f"@ 64x64, 5 s of my dog, he {action}, seed {seed}" for seed, action in enumerate(ACTIONS, start=1)]
 ROOMS = [CHANNEL + number for number in range(10)]
 WAITING = 30  # requests at a time
-FREE = Policy(queue_per_person=50, minutes_per_day=1440, approve=False)
+FREE = Policy(queue_per_person=50, minutes_per_day=1440, requests_per_hour=1000, approve=False)
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ async def take_back(client: "LongtakeClient", reaction: Reaction) -> None:
         return
     card = client.studio.cards.by_event(reaction.event)
     if card is None or (card.closed and card.job is None):
+        client.studio.quota.count_again(reaction.event)
         client.studio.seen.unsee(reaction.event)
     elif card.job is not None and client.studio.jobs.get(card.job).state is JobState.QUEUED:
         client.studio.cancel(card.job)

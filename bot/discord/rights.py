@@ -51,7 +51,7 @@ class Rights:
     def admit_request(self, ask: Ask) -> Policy:
         """The same for something that has to be read and planned, of which a person has so many an hour."""
         policy = self.admit(ask)
-        self.studio.quota.count_request(ask.asker_key, policy)
+        self.studio.quota.count_request(ask.asker_key, ask.event, policy)
         return policy
 
     def require_continue(self, ask: Ask, take: Take) -> None:
