@@ -1,9 +1,6 @@
 """What a person and a server may have filmed, so that everybody gets a turn. Film counts when it is delivered."""
 
 import math
-import time
-from collections import defaultdict, deque
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from bot.line import Line
@@ -11,25 +8,22 @@ from bot.wish import Wish
 from storage.cards import Cards
 from storage.forget import Spent
 from storage.jobs import Jobs
+from storage.requests import Requests
 from storage.schema import Policy, UserError
 from storage.takes import Takes
 
 DAY = timedelta(hours=24)
-HOUR = 3600.0  # seconds
 
 
 class Quota:
     """Of one studio."""
 
-    def __init__(
-        self, jobs: Jobs, takes: Takes, cards: Cards, spent: Spent, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, jobs: Jobs, takes: Takes, cards: Cards, spent: Spent, requests: Requests) -> None:
         self._jobs = jobs
         self._takes = takes
         self._cards = cards
         self._spent = spent
-        self._now = now
-        self._requests: dict[str, deque[float]] = defaultdict(deque)  # when a person asked, in the last hour
+        self._requests = requests
 
     def used_minutes(self, person: str) -> float:
         """Minutes of film that a person had in the last 24 hours."""
@@ -51,23 +45,19 @@ class Quota:
         if person in policy.banned:
             raise UserError("You may not ask for films on this server; a moderator can change that.")
 
-    def count_request(self, person: str, policy: Policy) -> None:
-        """Count something that has to be read and planned; UserError if there were too many within an hour.
-
-        What is counted is gone when the process ends.
-        """
-        now, before = self._now(), self._requests[person]
-        while before and before[0] <= now - HOUR:
-            before.popleft()
-        if len(before) >= policy.requests_per_hour:
-            wait = minutes(before[len(before) - policy.requests_per_hour] + HOUR - now)
+    def count_request(self, person: str, event: str, policy: Policy) -> None:
+        """Count something that has to be read and planned, once an event; UserError if there were too many within an
+        hour."""
+        full = self._requests.count(person, event, policy.requests_per_hour)
+        if full is not None:
             raise UserError(
-                f"You asked {len(before)} times within an hour; the limit is {policy.requests_per_hour}. Ask again in "
-                f"about {wait}. What is planned already can be filmed with its button."
+                f"You asked {full.times} times within an hour; the limit is {policy.requests_per_hour}. Ask again in "
+                f"about {minutes(full.wait)}. What is planned already can be filmed with its button."
             )
-        before.append(now)
-        for idle in [other for other, times in self._requests.items() if times[-1] <= now - HOUR]:
-            del self._requests[idle]
+
+    def count_again(self, event: str) -> None:
+        """An event was taken back: it counts, and made again it counts once more."""
+        self._requests.settle(event)
 
     def require(self, wish: Wish, policy: Policy, new_seconds: float) -> None:
         """UserError if one film more is too many, with what can be done."""

@@ -15,6 +15,7 @@ class BotSettings(StorageSettings):
     max_story: Annotated[int, Field(gt=0)] = 4000  # characters
     max_pictures: Annotated[int, Field(gt=0)] = 8
     max_megapixels: Annotated[float, Field(gt=0)] = 64.0  # of one picture
+    max_pins: Annotated[int, Field(ge=0)] = 10  # films that one person of a chat keeps from being removed; 0: none
     retention_days: Annotated[int, Field(ge=0)] = (
         0  # that requests and takes of a chat are kept; 0: until they are deleted
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from bot.crew import Crew
+from bot.guided import guided
 from bot.intake import Intake, Photo
 from bot.line import Line
 from bot.proposal import Proposal, draft_of
@@ -47,6 +48,7 @@ from storage.jobs import Jobs
 from storage.loras import LoraLibrary
 from storage.media import Media
 from storage.pictures import load_picture
+from storage.requests import Requests
 from storage.schema import (
     Draft,
     Errand,
@@ -95,7 +97,8 @@ class Studio:
         self.cards = Cards(database)
         self.seen = Seen(database)
         self.manners = Manners(database)
-        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database))
+        self.requests = Requests(database)
+        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database), self.requests)
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
         self.eviction = Eviction(database, self.media, settings.media_gb)
         self.library = LoraLibrary(settings.lora_dir)
@@ -185,11 +188,16 @@ class Studio:
         """Cancel a job that is queued or running; `by` names the message that said so."""
         return self.jobs.cancel(job, by)
 
+    def keep(self, take: Take, person: str) -> bool:
+        """Keep a take's video for a person, whatever room it needs; False if they keep as many as they may."""
+        return self.takes.pin(take.id, person, self.settings.max_pins)
+
     def tidy(self) -> None:
         """Forget what is older than the owner wants it kept, pictures that no request names, and videos over budget."""
         if self.settings.retention_days:
             self.forget.older_than(self.settings.retention_days * 86400.0)
         self.forget.strays(STRAY_SECONDS)
+        self.requests.forget()
         self.eviction.evict()
 
     def take(self, wish: Wish) -> Take:
@@ -221,12 +229,14 @@ class Studio:
         assert plan is not None, "an intent to film gives a plan"
         if wish.timing:
             plan = plan.model_copy(update={"timing": Timing(wish.timing)})
+        led = await asyncio.get_running_loop().run_in_executor(self._readers, guided, plan, self.media)
+        plan = led.plan
         self._require_length(plan.new_seconds)
         if wish.policy:
             self.quota.require(wish, wish.policy, plan.new_seconds)
         again = self.require_files(plan)
         draft = self.judged(wish, draft_of(replace(direction, plan=plan), request, context))
-        return Proposal(draft, self.errand(wish, draft), (*again, *direction.notes))
+        return Proposal(draft, self.errand(wish, draft), (*again, *led.notes, *direction.notes))
 
     def require_files(self, plan: Plan) -> tuple[str, ...]:
         """UserError when a file that a plan needs is gone for good; a note when one is filmed again first."""

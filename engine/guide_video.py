@@ -16,7 +16,7 @@ from engine.pixels import frames_to_pixels
 from storage import sandbox
 from storage.pictures import cover, load_picture
 from storage.schema import Plan, Size
-from storage.timeline import NEW_FRAMES, WINDOW_FRAMES
+from storage.timeline import WINDOW_FRAMES, window_begin
 
 
 def window_guide(plan: Plan, number: int, handover: Handover, folder: WorkFolder, models: Models) -> WindowGuide | None:
@@ -28,7 +28,7 @@ def window_guide(plan: Plan, number: int, handover: Handover, folder: WorkFolder
     """
     if plan.guide is None:
         return None
-    begin = (plan.first_window + number - 2) * (NEW_FRAMES - plan.discard_frames)
+    begin = window_begin(plan.first_window + number - 1, plan.discard_frames)
     frames = sandbox.read_part(folder.media(plan.guide.video), begin, WINDOW_FRAMES, plan.size)
     if not len(frames):
         return None

@@ -47,7 +47,7 @@ class Facts:
     keep_frames: int | None = None  # of `clip`
     size: Size | None = None  # exactly this, instead of the preset's area in the picture's shape
     avoid: tuple[str, ...] = ()  # what must not be seen
-    guide: Guide | None = None  # a video that the film follows
+    guide: Guide | None = None  # a video that the film follows; None: that of `parent`
     timing: Timing | None = None  # None: that of the film that is continued; of a new one, the preset's
     loras: tuple[Lora, ...] | None = None  # of the library. None: those of the film that is continued, or none
     discard_frames: int | None = None  # of the end of every window. None: as in the film that is continued, or none
@@ -89,7 +89,7 @@ def compile_plan(storyboard: Storyboard, facts: Facts) -> Plan:
         timing=timing,
         finish=facts.parent.plan.finish if facts.parent else Finish(),  # a film has one size, and one look
         color_correction=facts.parent.plan.color_correction if facts.parent else 0.0,
-        guide=facts.guide,
+        guide=facts.guide or (facts.parent.plan.guide if facts.parent else None),  # it runs beside the whole film
         discard_frames=discarded,
     )
 

@@ -165,6 +165,11 @@ class Seen:
         names = [row["event"].removeprefix(_OPEN).partition(" ") for row in rows]
         return [(event, channel) for channel, _, event in names]
 
+    def reactions(self) -> set[str]:
+        """The events that are reactions, ended or not."""
+        rows = self._database.rows("SELECT event FROM seen WHERE event >= 'reaction:' AND event < 'reaction;'", {})
+        return {row["event"] for row in rows}
+
     def unsee(self, event: str) -> None:
         """Answer an event anew."""
         with self._database.write() as db:

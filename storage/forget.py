@@ -80,6 +80,7 @@ class Forget:
             jobs, cards = "SELECT id FROM jobs WHERE requester = :person", "SELECT id FROM cards WHERE asker = :person"
             gone = self._drop_inside(db, jobs, cards, values)
             db.execute("DELETE FROM manners WHERE key = 'person:' || :person", values)
+            db.execute("DELETE FROM pins WHERE person = :person", values)
             part = {"part": f"%:{person.rpartition(':')[2]}:%"}
             db.execute("DELETE FROM seen WHERE ':' || event || ':' LIKE :part", part)
             for column in ("draft", "taken"):
@@ -152,6 +153,7 @@ class Forget:
             shutil.rmtree(render_folder(self._renders, job), ignore_errors=True)
         for sql in (
             "DELETE FROM posts WHERE take IN (SELECT id FROM takes WHERE job IN doomed_jobs)",
+            "DELETE FROM pins WHERE take IN (SELECT id FROM takes WHERE job IN doomed_jobs)",
             "DELETE FROM events WHERE job IN doomed_jobs",
             "DELETE FROM seen WHERE event IN (SELECT asked FROM cards WHERE id IN doomed_cards)",
             "DELETE FROM cards WHERE id IN doomed_cards",
@@ -176,14 +178,14 @@ class Forget:
 
     def _count_spent(self, db: sqlite_utils.Database) -> None:
         """Film of the last day still counts for who had it, or deleting would be a way around the limit."""
-        now, salt = to_milliseconds(self._now()), _salted(db)
+        now, salt = to_milliseconds(self._now()), salted(db)
         db.execute("DELETE FROM spent WHERE at_ms < :then", {"then": now - DAY_MS})
         sql = """
             SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job
             WHERE jobs.id IN doomed_jobs AND takes.created_ms >= :then
         """
         for take in readable_takes(list(db.query(sql, {"then": now - DAY_MS}))):
-            who, at = _blind(salt, take.errand.requester), to_milliseconds(take.created.timestamp())
+            who, at = blind(salt, take.errand.requester), to_milliseconds(take.created.timestamp())
             db.execute(
                 "INSERT INTO spent (who, at_ms, seconds) VALUES (:who, :at, :seconds)",
                 {"who": who, "at": at, "seconds": take.plan.new_seconds},
@@ -202,11 +204,12 @@ class Spent:
         if not salt:
             return 0.0
         sql = "SELECT coalesce(sum(seconds), 0) AS seconds FROM spent WHERE who = :who AND at_ms >= :since"
-        values = {"who": _blind(salt[0]["value"], person), "since": to_milliseconds(since.timestamp())}
+        values = {"who": blind(salt[0]["value"], person), "since": to_milliseconds(since.timestamp())}
         return float(self._database.rows(sql, values)[0]["seconds"])
 
 
-def _salted(db: sqlite_utils.Database) -> str:
+def salted(db: sqlite_utils.Database) -> str:
+    """What `blind` takes, made where there is none yet."""
     sql = "INSERT INTO manners (key, value) VALUES ('note:salt', :salt) ON CONFLICT DO NOTHING"
     db.execute(sql, {"salt": secrets.token_hex(16)})
     row = first_row(db, _SALT, {})
@@ -214,7 +217,7 @@ def _salted(db: sqlite_utils.Database) -> str:
     return str(row["value"])
 
 
-def _blind(salt: str, person: str) -> str:
+def blind(salt: str, person: str) -> str:
     """A name for a person that says nothing to who does not know it."""
     return hashlib.sha256(f"{salt}:{person}".encode()).hexdigest()[:32]
 

@@ -204,3 +204,30 @@ def m007_turns_and_what_outlives_a_kill(db: sqlite_utils.Database) -> None:
     db.execute("ALTER TABLE cards ADD COLUMN outcome TEXT")
     db.execute("ALTER TABLE cards ADD COLUMN reason TEXT NOT NULL DEFAULT ''")
     db.execute("ALTER TABLE read_marks ADD COLUMN place TEXT")
+
+
+@steps()
+def m008_pins_know_who_wants_them(db: sqlite_utils.Database) -> None:
+    """For storage.takes: who keeps a take's video; 'owner' is who runs Longtake."""
+    db.execute("""
+        CREATE TABLE pins (
+            person TEXT NOT NULL, take INTEGER NOT NULL REFERENCES takes (id), PRIMARY KEY (person, take)
+        ) STRICT
+    """)
+    db.execute("CREATE INDEX pins_by_take ON pins (take)")
+    db.execute("INSERT INTO pins (person, take) SELECT 'owner', id FROM takes WHERE pinned")
+    # takes.pinned says whether anybody keeps a take, whoever changes pins.
+    for name, event, take in (("insert", "INSERT", "new"), ("delete", "DELETE", "old")):
+        db.execute(f"""
+            CREATE TRIGGER pins_after_{name} AFTER {event} ON pins BEGIN
+                UPDATE takes SET pinned = EXISTS (SELECT 1 FROM pins WHERE take = {take}.take) WHERE id = {take}.take;
+            END
+        """)
+
+
+@steps()
+def m009_requests_of_the_last_hour(db: sqlite_utils.Database) -> None:
+    """For storage.requests: who asked and what, as salted hashes. NULL: what was taken back, which counts still."""
+    db.execute("CREATE TABLE requests (who TEXT NOT NULL, event TEXT UNIQUE, at_ms INTEGER NOT NULL) STRICT")
+    db.execute("CREATE INDEX requests_by_who ON requests (who, at_ms)")
+    db.execute("CREATE INDEX requests_by_age ON requests (at_ms)")

@@ -26,6 +26,7 @@ from storage.database import (
 from storage.schema import Errand, Film, Job, MediaId, Plan, Take, UserError
 
 LATELY = 300  # takes, the newest ones
+OWNER = "owner"  # who runs Longtake, among those who pin takes
 _SELECT = "SELECT takes.*, jobs.plan, jobs.errand FROM takes JOIN jobs ON jobs.id = takes.job"
 
 
@@ -87,12 +88,30 @@ class Takes:
         where = "WHERE takes.video = :video ORDER BY takes.id LIMIT 1"
         return next(iter(self._select(where, {"video": video})), None)
 
-    def pin(self, take: int, *, pinned: bool) -> Take:
-        """Keep the video of a take whatever room it needs, or no longer."""
+    def pin(self, take: int, by: str = OWNER, most: int | None = None) -> bool:
+        """Keep the video of a take whatever room it needs, until it is unpinned by who wanted that. False, and nothing
+        is done, for who keeps `most` others."""
         with self._database.write() as db:
             require_take(db, take)
-            db.execute("UPDATE takes SET pinned = :pinned WHERE id = :take", {"pinned": pinned, "take": take})
-        return self.get(take)
+            rows = list(db.query("SELECT take FROM pins WHERE person = :by", {"by": by}))
+            if most is not None and sum(row["take"] != take for row in rows) >= most:
+                return False
+            sql = "INSERT INTO pins (person, take) VALUES (:by, :take) ON CONFLICT DO NOTHING"
+            db.execute(sql, {"by": by, "take": take})
+        return True
+
+    def unpin(self, take: int, by: str | None = None) -> bool:
+        """Let the video of a take go when room is needed, unless others keep it; None: whoever keeps it. Whether it was
+        kept."""
+        with self._database.write() as db:
+            require_take(db, take)
+            sql = "DELETE FROM pins WHERE take = :take AND (:by IS NULL OR person = :by)"
+            return db.execute(sql, {"take": take, "by": by}).rowcount > 0
+
+    def pinned_by(self, person: str) -> list[int]:
+        """The takes whose videos a person keeps, oldest first."""
+        rows = self._database.rows("SELECT take FROM pins WHERE person = :person ORDER BY take", {"person": person})
+        return [row["take"] for row in rows]
 
     def parent(self, take: Take) -> Take | None:
         """The take that this one continues."""

@@ -29,6 +29,11 @@ def stride_seconds(discarded: int = 0) -> float:
     return (NEW_FRAMES - discarded) / FPS
 
 
+def window_begin(window: int, discarded: int = 0) -> int:
+    """The frame of the film, from 0, with which a window begins, what it repeats of the one before included."""
+    return (NEW_FRAMES - discarded) * (window - 1)
+
+
 def window_seconds(discarded: int = 0) -> float:
     """Seconds of a window's own clock until which it is shown: 5.0625 less the end."""
     return (WINDOW_FRAMES - discarded) / FPS

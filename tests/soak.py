@@ -42,7 +42,7 @@ STORIES = [f"@ 64x64, 5 s of my dog, he {action}, seed {seed}" for seed, action 
 ROOMS = [CHANNEL + number for number in range(10)]
 WAITING = 30  # requests at a time
 UNDISTURBED_SECONDS = 600.0  # for a few films while nobody is killed
-FREE = Policy(queue_per_person=50, minutes_per_day=1440, approve=False)
+FREE = Policy(queue_per_person=50, minutes_per_day=1440, requests_per_hour=1000, approve=False)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A budget for the media store: which videos go, and that a film whose video is gone goes on as if it were there."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def test_what_is_pinned_new_waited_for_or_continued_stays(database: Database, me
     """With no room at all, one thing at a time: each keeps its own video, and the rest goes."""
     jobs, takes, cards = Jobs(database), Takes(database), Cards(database)
     pinned, posted, queued, drafted, discussed, spare = (made() for _ in range(6))
-    takes.pin(pinned.id, pinned=True)
+    takes.pin(pinned.id)
     card = cards.open(Card(id=0, place="", channel="c", asker="ann", job=posted.job, opened="2026-01-01T00:00:00Z"))
     jobs.enqueue(going_on(queued), ERRAND)
     draft = Draft(request=Request(text="x", channel="c", requester="ann"), plan=going_on(drafted))
@@ -95,10 +96,50 @@ def test_what_is_pinned_new_waited_for_or_continued_stays(database: Database, me
     assert eviction(database, media, 0.001, now=1000.0).evict() == [], "all of them are new"
     assert eviction(database, media, 0.001).evict() == [spare.film.video]
     cards.change(card.id, closed=True)
-    takes.pin(pinned.id, pinned=False)
+    takes.unpin(pinned.id)
     assert eviction(database, media, 0.001).evict() == [pinned.film.video, posted.film.video]
     with pytest.raises(UserError):
-        takes.pin(99, pinned=True)
+        takes.pin(99)
+
+
+def test_of_pins_at_once_no_more_are_kept_than_the_limit(tmp_path: Path, made: Make) -> None:
+    numbers, most, at_once = [made().id for _ in range(8)], 3, threading.Barrier(4)
+    kept: list[bool] = []
+
+    def pin(mine: list[int]) -> None:
+        with Database.open(tmp_path / "db") as own:
+            at_once.wait()
+            kept.extend(Takes(own).pin(take, "ann", most) for take in mine)
+
+    threads = [threading.Thread(target=pin, args=(numbers[start::4],)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with Database.open(tmp_path / "db") as database:
+        takes = Takes(database)
+        assert len(takes.pinned_by("ann")) == sum(kept) == most
+        assert [take for take in numbers if takes.get(take).pinned] == takes.pinned_by("ann")
+
+
+def test_what_was_pinned_before_it_was_known_by_whom_stays_until_the_owner_lets_it_go(
+    tmp_path: Path, database: Database, made: Make
+) -> None:
+    first, second = made(), made()
+    Takes(database).pin(first.id)
+    with database.write() as db:
+        for trigger in ("pins_after_insert", "pins_after_delete"):
+            db.execute(f"DROP TRIGGER {trigger}")
+        db.execute("DROP TABLE pins")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm008_pins_know_who_wants_them'")
+    with Database.open(tmp_path / "db") as newer:
+        takes = Takes(newer)
+        assert [takes.get(take.id).pinned for take in (first, second)] == [True, False]
+        takes.pin(first.id, "ann")
+        takes.unpin(first.id, "ann")
+        assert takes.get(first.id).pinned
+        takes.unpin(first.id)
+        assert not takes.get(first.id).pinned
 
 
 def test_who_is_killed_between_the_note_and_the_file_leaves_it_to_the_next_call(

@@ -599,7 +599,9 @@ def test_no_look_up_reads_a_whole_table(jobs, database):
         takes.children(take)
         takes.made_by(job)
         takes.by_video(FILM.video)
-        takes.pin(take.id, pinned=True)
+        takes.pin(take.id, "ann", 1)
+        takes.pinned_by("ann")
+        takes.unpin(take.id, "ann")
     explained = 0
     for sql, parameters in asked:
         if sql.split()[0] not in ("SELECT", "INSERT", "UPDATE"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from discord_server import ANN, BOB, CHANNEL, TOKEN, Fault, Server, serving
+from discord_server import ANN, BOB, CHANNEL, GUILD, TOKEN, Fault, Server, serving
 from discord_world import World, settings_in
 from filming import draw
 from mortal import Mortal
@@ -16,6 +16,7 @@ from waiting import until
 
 from bot.discord.gap import NOTE
 from bot.studio import Studio
+from storage.schema import Policy
 
 pytestmark = pytest.mark.asyncio
 STORY = "@ 5 s of my dog, he runs to the sea"
@@ -115,6 +116,27 @@ async def test_killed_before_every_one_of_its_writes(tmp_path: Path):
         await lives(lambda: p.settled_with(2))
         p.require_once(2)
         assert p.bot.lives > 20
+
+
+async def test_a_request_counts_once_however_often_its_bot_is_killed(tmp_path: Path):
+    """A life of one write, of two ...: what was counted is heard again all the same, and leaves no room for another."""
+    async with place(tmp_path) as p:
+        p.studio.manners.keep_policy(f"discord:{GUILD}", Policy(approve=False, requests_per_hour=1))
+        await p.connect()
+        await until(lambda: p.studio.manners.note(NOTE))
+        await p.kill()
+        await p.server.say(ANN, STORY, photo=p.photo)
+        for writes in itertools.count(1):
+            await p.connect(writes)
+            await until(lambda: p.studio.jobs.queue() or not p.bot.alive, 60)
+            await p.kill()
+            if p.studio.jobs.queue():
+                break
+        assert p.bot.lives > 3
+        await p.connect()
+        await p.server.say(ANN, STORY, photo=p.photo)
+        await until(lambda: "You asked 1 times within an hour" in p.server.ours()[-1]["content"], 60)
+        assert len(p.studio.jobs.recent()) == 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before-it-is-done", "before-it-is-told"])

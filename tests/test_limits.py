@@ -1,5 +1,7 @@
 """What a person and a server may ask for, and who may stop what: by every way in which it can be asked."""
 
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import discord
@@ -9,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_jobs import ERRAND, plan
 
-from bot.quota import HOUR, Quota
+from bot.quota import Quota
 from storage.database import Database
 from storage.jobs import Jobs
+from storage.requests import HOUR, Requests
 from storage.schema import JobState, Policy, UserError
 
 STORY = "5 s of my dog, he runs to the sea at 2 seconds"
@@ -32,26 +35,101 @@ async def film(w: World, who=None) -> str:
 # ---- requests an hour ----
 
 
-@given(st.lists(st.integers(0, 3 * int(HOUR)), max_size=60), st.integers(1, 12))
-def test_within_any_hour_no_more_requests_than_the_limit_and_no_fewer(moments, limit):
-    """Whoever waits as long as they are told is heard."""
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Iterator[Database]:
+    with Database.open(tmp_path_factory.mktemp("requests") / "longtake.db") as database:
+        yield database
+
+
+def quota_in(database: Database, clock: Callable[[], float]) -> Quota:
+    return Quota(None, None, None, None, Requests(database, clock))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3 * int(HOUR)), st.booleans()), max_size=60), st.integers(1, 12))
+def test_within_any_hour_no_more_requests_than_the_limit_and_no_fewer(database, asked, limit):
+    """Whoever waits as long as they are told is heard, and nobody else; in however many lives of the bot."""
+    with database.write() as db:
+        db.execute("DELETE FROM requests")
     clock = [0.0]
-    quota = Quota(None, None, None, None, now=lambda: clock[0])
+    quota = quota_in(database, lambda: clock[0])
     heard: list[float] = []
-    for moment in sorted(moments):
+    for number, (moment, restarted) in enumerate(sorted(asked)):
         clock[0] = moment
+        quota = quota_in(database, lambda: clock[0]) if restarted else quota
         room = sum(moment - HOUR < other for other in heard) < limit
         try:
-            quota.count_request("ann", Policy(requests_per_hour=limit))
+            quota.count_request("ann", f"message:{number}", Policy(requests_per_hour=limit))
         except UserError:
             assert not room
         else:
             assert room
             heard.append(moment)
-        quota.count_request("bob", Policy(requests_per_hour=1000))
+        quota.count_request("bob", f"message:bob:{number}", Policy(requests_per_hour=1000))
     clock[0] += HOUR
-    quota.count_request("ann", Policy(requests_per_hour=limit))
-    assert set(quota._requests) <= {"ann", "bob"}
+    quota.count_request("ann", "message:last", Policy(requests_per_hour=limit))
+    assert database.rows("SELECT count(*) AS kept FROM requests", {}) == [{"kept": 1}], "an hour's, and no more"
+
+
+def test_an_event_counts_once_until_it_is_taken_back_and_made_again(database):
+    with database.write() as db:
+        db.execute("DELETE FROM requests")
+    quota, policy = quota_in(database, lambda: 5.0), Policy(requests_per_hour=2)
+    for _ in range(3):
+        quota.count_request("ann", "reaction:1", policy)
+    quota.count_again("reaction:1")
+    quota.count_request("ann", "reaction:1", policy)
+    quota.count_request("ann", "reaction:1", policy)
+    quota.count_again("reaction:1")
+    with pytest.raises(UserError, match="You asked 2 times within an hour; the limit is 2"):
+        quota.count_request("ann", "reaction:1", policy)
+
+
+def test_of_requests_at_once_no_more_are_heard_than_the_limit(tmp_path):
+    heard: list[int] = []
+    at_once = threading.Barrier(4)
+
+    def ask(start: int) -> None:
+        with Database.open(tmp_path / "longtake.db") as own:
+            requests = Requests(own)
+            at_once.wait()
+            heard.extend(number for number in range(start, 12, 4) if requests.count("ann", str(number), 5) is None)
+
+    Database.open(tmp_path / "longtake.db").close()
+    threads = [threading.Thread(target=ask, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(heard) == 5
+
+
+@pytest.mark.asyncio
+async def test_neither_a_restart_nor_the_deletion_of_ones_data_gives_another_hours_requests(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        allow(w, requests_per_hour=2, approve=True)
+        await film(w)
+        await w.say(w.ann, STORY, w.photo)
+        await w.restart()
+        assert "You asked 2 times within an hour; the limit is 2." in await film(w)
+        await w.ann.slash(w.channel, "mydata delete", sure=True)
+        assert "You asked 2 times within an hour; the limit is 2." in await film(w)
+        assert "Planned" in await film(w, w.bob)
+
+
+@pytest.mark.asyncio
+async def test_a_reaction_that_is_made_again_is_another_request(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        allow(w, requests_per_hour=2, approve=True)
+        await w.say(w.bob, STORY, w.photo)
+        await w.bob.click(w.last, label="Film it")
+        await w.filmed()
+        shown = w.last
+        for _ in range(2):
+            await w.ann.react(shown, "▶️")
+            await w.ann.click(w.last, label="Cancel")
+            await w.ann.unreact(shown, "▶️")
+        await w.ann.react(shown, "▶️")
+        assert "You asked 2 times within an hour" in texts_of(w.last)
 
 
 @pytest.mark.asyncio

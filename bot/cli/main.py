@@ -217,7 +217,10 @@ def _settings(command: argparse.ArgumentParser) -> None:
 
 def _guide(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--guide", type=Path, metavar="FILE", help="a video that the film follows, from its first window on"
+        "--guide",
+        type=Path,
+        metavar="FILE",
+        help="a video that the film follows from its first window on, continued ones included",
     )
     command.add_argument("--guide-mask", type=Path, metavar="FILE", help="white where it may leave that")
 

@@ -53,7 +53,9 @@ def doctor(options: Options) -> int:
 
 def pin(options: Options) -> int:
     """Keep a take's video, or no longer."""
-    take = Studio(settings()).takes.pin(options.take, pinned=options.command == "pin")
+    takes = Studio(settings()).takes
+    (takes.pin if options.command == "pin" else takes.unpin)(options.take)
+    take = takes.get(options.take)
     if options.json:
         return answer({"take": take.id, "pinned": take.pinned})
     return say(f"Take {take.id} stays." if take.pinned else f"Take {take.id} may be removed when room is needed.")

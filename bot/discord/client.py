@@ -22,7 +22,7 @@ from bot.discord.gap import Gap
 from bot.discord.hearing import Hearing
 from bot.discord.keys import key_of, locale_of, place_of
 from bot.discord.presses import press_card, press_take
-from bot.discord.reactions import ACTS, Reaction, take_back
+from bot.discord.reactions import ACTS, Reaction
 from bot.discord.rest import passes, persistently
 from bot.discord.settings import DiscordSettings
 from bot.discord.texts import say
@@ -143,7 +143,7 @@ class LongtakeClient(discord.Client):
     async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
         """Somebody took a reaction back."""
         if payload.emoji.name in ACTS:
-            await take_back(self, Reaction.of(payload))
+            await self.hearing.unsee(Reaction.of(payload))
 
     async def on_error(self, event_method: str, /, *_: Any, **__: Any) -> None:
         """What an event did wrong goes to the log, whole."""

@@ -17,6 +17,7 @@ def export_of(studio: Studio, person: str) -> dict[str, Any]:
         "person": person,
         "exported": now.isoformat(timespec="seconds"),
         "defaults": studio.manners.person(person).model_dump(mode="json"),
+        "keeps": studio.takes.pinned_by(person),
         "requests": [card.model_dump(mode="json") for card in cards],
         "jobs": [job.model_dump(mode="json", exclude={"worker"}) for job in jobs],
         "takes": [

@@ -4,13 +4,11 @@ import asyncio
 
 from bot.discord.ask import Ask
 from bot.discord.board import Board
-from bot.discord.keys import number_of
 from bot.discord.rights import Rights
 from bot.discord.settings import DiscordSettings
-from bot.discord.texts import say
 from bot.studio import Studio
 from storage.forget import Forgotten
-from storage.schema import JobState, Take, UserError
+from storage.schema import JobState, Take
 
 
 class Forgetting(Rights):
@@ -22,9 +20,7 @@ class Forgetting(Rights):
 
     async def delete(self, ask: Ask, take: Take) -> Forgotten:
         """Take a film out of the channel and of storage; what continues it stays."""
-        if take.errand.requester != ask.asker_key and not self.cleans(ask, take.errand.channel):
-            owner = f"<@{number_of(take.errand.requester)}>"
-            raise UserError(say(ask.locale, "error.not_yours_to_delete", owner=owner))
+        self.require_own_take(ask, take, "delete")
         gone = await asyncio.to_thread(self.studio.forget.take, take.id)
         await self.board.take_down(gone)
         return gone

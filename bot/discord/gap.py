@@ -60,8 +60,9 @@ class Gap:
             ):
                 await _done(self._fail(card))
         marks = await asyncio.to_thread(self._studio.seen.marks)
+        known = await asyncio.to_thread(self._studio.seen.reactions)
         for channel, mark in (marks | self._first_words(marks)).items():
-            if not await _done(self._read_on(channel, mark)):
+            if not await _done(self._read_on(channel, mark, known)):
                 behind.add(channel)
         if session == self._began:
             self._behind = behind
@@ -100,9 +101,10 @@ class Gap:
             places += [*guild.text_channels, *guild.voice_channels, *guild.threads]
         return {key_of(p): read for p in places if key_of(p) not in marks and (p.last_message_id or 0) > read}
 
-    async def _read_on(self, channel: str, mark: int) -> None:
+    async def _read_on(self, channel: str, mark: int, known: set[str]) -> None:
         """Of the newest messages of a channel, oldest first: those that are newer than what was read, and reactions to
-        us. What is older than the events that we remember is left alone: whether its reactions were heard is not known.
+        us; those that are `known` and not there any more were taken back. What is older than the events that we
+        remember is left alone: whether its reactions were heard is not known.
         """
         client = self._client
         place = await channel_of(client, channel)
@@ -114,12 +116,22 @@ class Gap:
                 if message.id > mark:
                     await client.on_message(message)
                 if message.author == client.user and message.created_at > discord.utils.utcnow() - REMEMBER:
-                    for reaction, member in await made_meanwhile(message):
+                    made = await made_meanwhile(message)
+                    for reaction, member in made:
                         client.hearing.see(reaction, member)
+                    there = {plain(reaction.event) for reaction, _ in made}
+                    heard = [event for event in known if event.startswith(f"reaction:{message.id}:")]
+                    for event in [event for event in heard if plain(event) not in there]:
+                        await client.hearing.unsee(Reaction.named(event, channel))
         except (discord.Forbidden, discord.NotFound):
             return
         if newest and newest[0].id > mark:
             self._studio.seen.read(channel, newest[0].id, place_of(newest[0].guild))
+
+
+def plain(event: str) -> str:
+    """The event of a reaction without what some clients add to an emoji, so that nothing seems to be taken back."""
+    return event.replace("\ufe0f", "")
 
 
 async def _done(step: Coroutine[Any, Any, None]) -> bool:

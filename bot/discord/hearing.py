@@ -13,7 +13,7 @@ import discord
 
 from bot.discord.answering import sentence_of
 from bot.discord.keys import key_of, place_of
-from bot.discord.reactions import Reaction, react
+from bot.discord.reactions import Reaction, react, take_back
 from bot.discord.rest import LONG_WAITS, TROUBLE, passes, persistently
 from bot.discord.shown import shown_by
 from storage.logs import about
@@ -55,6 +55,12 @@ class Hearing:
     def see_again(self, reaction: Reaction, member: discord.Member | None = None) -> None:
         """Do what a reaction says that was begun."""
         self._answer_once(reaction.event, reaction.channel, lambda: react(self._client, reaction, member))
+
+    async def unsee(self, reaction: Reaction) -> None:
+        """A reaction was taken back: so is what it says, once that is done."""
+        if (task := self._tasks.get(reaction.event)) is not None:
+            await asyncio.wait([task])
+        await take_back(self._client, reaction)
 
     async def unsaid(self, event: str, channel: str) -> None:
         """What a deleted message asked is not understood to its end, and forgotten unless it is being filmed."""

@@ -1,5 +1,6 @@
 """Reactions: an emoji on a film or on its card is a word. One of a kind a person and message."""
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -8,10 +9,13 @@ import discord
 
 from bot.discord.answering import LONGEST, sentence_of
 from bot.discord.ask import Ask
-from bot.discord.keys import channel_of, key_of, locale_of
+from bot.discord.keeping import keep, let_go
+from bot.discord.keys import Place, channel_of, key_of, locale_of
 from bot.discord.rest import passes
 from bot.discord.shown import shown_by
-from storage.schema import Card, JobState, Take
+from bot.discord.texts import say
+from bot.studio import Studio
+from storage.schema import Card, JobState, Take, UserError
 
 if TYPE_CHECKING:
     from bot.discord.client import LongtakeClient
@@ -24,6 +28,7 @@ ACTS = {
     "▶": "continue",
     "❌": "drop",
     "📩": "send",
+    "📌": "keep",
     "ℹ️": "details",
     "ℹ": "details",
 }
@@ -62,31 +67,61 @@ async def react(client: "LongtakeClient", reaction: Reaction, member: discord.Me
     asker = member or (await _person(client, channel, reaction.person) if channel else None)
     if channel is None or asker is None or asker.bot:
         return
-    ask = Ask(event=reaction.event, channel=channel, asker=asker, locale=locale_of(channel))
+    locale = _locale(client.studio, take, card, key_of(asker)) or locale_of(channel)
+    ask = Ask(event=reaction.event, channel=channel, asker=asker, locale=locale)
     made = client.studio.cards.by_event(reaction.event)
     if made and (made.job is not None or made.draft is not None):
         await client.front.resume(ask, made, approve=False if ACTS[reaction.emoji] == "again" else None)
         return
     try:
-        await _act(client, ask, ACTS[reaction.emoji], take, card)
+        if told := await _act(client, ask, ACTS[reaction.emoji], take, card):
+            await _tell(channel, reaction, told)
     except Exception as error:
         if passes(error):
             raise  # it is tried again
-        try:
-            await channel.send(f"{asker.mention}: {sentence_of(error, ask.locale)}"[:LONGEST])
-        except discord.DiscordException as trouble:
-            log.info("reaction %s is not answered: %s", reaction.event, trouble)
+        await _tell(channel, reaction, sentence_of(error, ask.locale))
 
 
 async def take_back(client: "LongtakeClient", reaction: Reaction) -> None:
-    """What a reaction asked for is cancelled as long as nobody films it. One that was refused counts when it is made
-    again."""
+    """What a reaction asked for is cancelled as long as nobody films it, and what it keeps is let go. One that was
+    refused counts when it is made again."""
+    if ACTS[reaction.emoji] == "keep":
+        client.studio.seen.unsee(reaction.event)
+        await _let_go(client, reaction)
+        return
     card = client.studio.cards.by_event(reaction.event)
     if card is None or (card.closed and card.job is None):
+        client.studio.quota.count_again(reaction.event)
         client.studio.seen.unsee(reaction.event)
     elif card.job is not None and client.studio.jobs.get(card.job).state is JobState.QUEUED:
         client.studio.cancel(card.job)
         await client.board.refresh(card.id)
+
+
+async def _let_go(client: "LongtakeClient", reaction: Reaction) -> None:
+    take, card = shown_by(client.studio, reaction.message)
+    channel = await channel_of(client, reaction.channel)
+    if take is None or channel is None:
+        return
+    person = key_of(reaction.person)
+    locale = _locale(client.studio, take, card, person) or locale_of(channel)
+    if told := let_go(client.studio, take, person, locale):
+        await _tell(channel, reaction, told)
+
+
+async def _tell(channel: Place, reaction: Reaction, text: str) -> None:
+    """Say something in the channel to who reacted; of the same within minutes, once."""
+    nonce = hashlib.sha256(f"{reaction.event} {text}".encode()).hexdigest()[:25]
+    try:
+        await channel.send(f"<@{reaction.person}>: {text}"[:LONGEST], nonce=nonce)
+    except discord.DiscordException as trouble:
+        log.info("reaction %s is not answered: %s", reaction.event, trouble)
+
+
+def _locale(studio: Studio, take: Take | None, card: Card | None, person: str) -> str | None:
+    """The language in which a person asked for what they react to; None for who did not ask for it."""
+    asked = card or (studio.cards.by_job(take.job) if take else None)
+    return asked.locale if asked and asked.asker == person else None
 
 
 async def _person(client: "LongtakeClient", channel: object, number: int) -> discord.Member | discord.User | None:
@@ -98,7 +133,8 @@ async def _person(client: "LongtakeClient", channel: object, number: int) -> dis
         return None
 
 
-async def _act(client: "LongtakeClient", ask: Ask, act: str, take: Take | None, card: Card | None) -> None:
+async def _act(client: "LongtakeClient", ask: Ask, act: str, take: Take | None, card: Card | None) -> str:
+    """What an emoji says; a sentence where nothing else answers it."""
     front = client.front
     match act:
         case "again" if take:
@@ -113,6 +149,11 @@ async def _act(client: "LongtakeClient", ask: Ask, act: str, take: Take | None, 
             await front.send_to(ask, take)
         case "details" if take:
             await front.tell_details(ask, take)
+        case "keep" if take:
+            return keep(front, ask, take)
+        case "keep":
+            raise UserError(say(ask.locale, "error.keep_not_yet"))
+    return ""
 
 
 async def made_meanwhile(message: discord.Message) -> list[tuple[Reaction, discord.Member | None]]:

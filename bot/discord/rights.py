@@ -51,7 +51,7 @@ class Rights:
     def admit_request(self, ask: Ask) -> Policy:
         """The same for something that has to be read and planned, of which a person has so many an hour."""
         policy = self.admit(ask)
-        self.studio.quota.count_request(ask.asker_key, policy)
+        self.studio.quota.count_request(ask.asker_key, ask.event, policy)
         return policy
 
     def require_continue(self, ask: Ask, take: Take) -> None:
@@ -86,6 +86,12 @@ class Rights:
         if place is None or not isinstance(ask.asker, discord.Member):
             return False
         return place.permissions_for(ask.asker).manage_messages
+
+    def require_own_take(self, ask: Ask, take: Take, act: str) -> None:
+        """UserError unless the asker asked for a take, or moderates where it was made."""
+        if take.errand.requester != ask.asker_key and not self.cleans(ask, take.errand.channel):
+            owner = f"<@{number_of(take.errand.requester)}>"
+            raise UserError(say(ask.locale, f"error.not_yours_to_{act}", owner=owner))
 
     def require_own(self, ask: Ask, card: Card, act: str) -> None:
         """UserError unless the asker may do this to a card. Moderators may where they are."""

@@ -89,6 +89,11 @@ class Guide(Value):
     denoising: Annotated[float, Field(gt=0, le=1)] = 0.9
     masking: Annotated[float, Field(ge=0, le=1)] = 0.1
 
+    @property
+    def leads(self) -> bool:
+        """Whether anything of it is seen in the film: not, with all steps taken and nothing kept outside of a mask."""
+        return self.denoising < 1 or (self.mask is not None and self.masking > 0)
+
 
 NetworkName = Annotated[str, StringConstraints(pattern=r"^([^/\\.][^/\\]*)?$")]  # the stem of a file, or ""
 

@@ -113,5 +113,6 @@ def _line(studio: Studio, take: Take, depth: int, guild: int | None) -> str:
     number = f"[{take.id}]({link_to(guild, take.errand.channel, message)})" if message else str(take.id)
     title = one_line(take.plan.storyboard.title, LONGEST_TITLE)
     when, owner = discord.utils.format_dt(take.created, "R"), f"<@{number_of(take.errand.requester)}>"
-    told = f"**{number}** {title} · {take.film.seconds:.1f} s · {owner} · {when}"
+    kept = " · 📌" if take.pinned else ""
+    told = f"**{number}** {title} · {take.film.seconds:.1f} s · {owner} · {when}{kept}"
     return "  " * min(depth, 6) + ("└ " if depth else "") + told

@@ -47,6 +47,7 @@ async def me(
                 left=f"{max(0.0, policy.minutes_per_day - used):.1f}"),
             *([say(ask.locale, "me.frees", when=discord.utils.format_dt(frees, "R"))] if frees else []),
             say(ask.locale, "me.waiting", waiting=studio.quota.waiting(key), limit=policy.queue_per_person),
+            say(ask.locale, "me.keeps", kept=len(studio.takes.pinned_by(key)), limit=studio.settings.max_pins),
             *defaults_of(wants, ask.locale),
         ]  # fmt: skip
         await tell(interaction, "\n".join(lines))
