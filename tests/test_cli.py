@@ -488,7 +488,7 @@ def test_who_interrupts_several_films_cancels_all_that_have_not_ended(
     jobs = Jobs(database)
     command = [LONGTAKE, "make", "the sun sets", "--image", "photo.png", "--repeat", "4", *SMALL]
     asking = subprocess.Popen(command, cwd=home, env=environment, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: len(jobs.queue()) == 4)
+    wait_until(lambda: len(jobs.queue()) == 4)
     jobs.cancel(2)
     asking.send_signal(signal.SIGINT)
     _, said = asking.communicate(timeout=60)
