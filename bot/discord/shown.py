@@ -17,3 +17,9 @@ def not_filmed(studio: Studio, card: Card, locale: str) -> UserError:
     """What is said of a card that has led to no take: it is on its way, or came to nothing."""
     over = card.closed if card.job is None else studio.jobs.get(card.job).state.final
     return UserError(say(locale, "error.never_filmed" if over else "error.not_filmed_yet"))
+
+
+def require_open(card: Card, locale: str) -> None:
+    """UserError for a card whose plan was changed or thrown away before it was filmed."""
+    if card.job is None and card.closed:
+        raise UserError(say(locale, "error.no_draft" if card.outcome else "card.replaced"))
