@@ -359,6 +359,19 @@ async def test_to_answer_a_plan_that_was_changed_names_the_newer_one(tmp_path: P
         assert w.studio.jobs.queue() == []
 
 
+async def test_who_praises_a_film_or_approves_of_nothing_gets_no_film(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        allow(w)
+        await film(w)
+        await w.filmed()
+        shown = w.messages[-1]
+        await w.say(w.bob, "nice!", reply_to=shown)
+        assert w.last.content.startswith("Send a picture and say what should happen")
+        await w.say(w.bob, "film it")
+        assert "There is no draft to film any more" in w.last.content
+        assert w.studio.jobs.queue() == []
+
+
 async def test_a_question_that_answers_a_film_under_way_is_answered(tmp_path: Path) -> None:
     async with world(tmp_path, discord_approve=False) as w:
         await film(w)
