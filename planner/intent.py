@@ -77,6 +77,7 @@ _CANCEL = _alone(
     r"| cela| tout)?|"
     rf"(?:cancel|abort|stop|never ?mind|abbrechen|abbruch|stopp|brich ab|annule[rz]?|arrête|cancelar?|para|annulla"
     rf"|detente|scrap|forget|discard|vergiss){_IT}"
+    r"|(?:delete|lösch(?:e|en)?)(?: (?:it|that|this|the|my|film|video|clip|draft|plan|es|das|den|ihn)){0,3}"
     r"|取消|停止|キャンセル|中止|やめて|отмена|стоп"
 )
 _APPROVE = _alone(

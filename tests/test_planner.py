@@ -94,6 +94,8 @@ def test_a_message_in_a_channel_is_understood(text: str, kind: str, story: str) 
         ("slower please", "revise", "slower"),
         ("without the zoom", "revise", "without the zoom"),
         ("again", "another_take", ""),
+        ("delete it", "cancel", ""),
+        ("delete the dog", "revise", "delete the dog"),
         ("again please, but slower", "revise", "slower"),
         ("again 20 s", "revise", ""),
         ("again for 20 seconds.", "revise", ""),
