@@ -382,6 +382,8 @@ WRONG = {
     "a video without a plan": ["show", "photo.png"],
     "no such take": ["show", "7"],
     "no such video": ["show", "7.mp4"],
+    "no case to examine": ["bench", "planner", "--limit", "0"],
+    "a backup to nowhere": ["backup", ""],
     "no such command": ["fly"],
 }
 
