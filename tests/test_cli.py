@@ -19,12 +19,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bot.cli import display, main
+from engine.segments import write_segment
 from storage.database import Database
 from storage.footage import read_frames
 from storage.jobs import Jobs
 from storage.loras import LoraLibrary
 from storage.media import Media
-from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage, Tuning
+from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Size, Solver, StartImage, Tuning
 from storage.takes import Takes
 from storage.workers import Workers
 
@@ -376,6 +377,9 @@ WRONG = {
     "a take beyond counting": ["again", "--take", "99999999999999999999"],
     "a story that is no text": ["make", os.fsdecode(b"a \xff dog"), "--image", "photo.png"],
     "a video onto its own picture": ["make", "x", "--image", "photo.png", "--out", "photo.png"],
+    "a video onto its own guide": ["make", "x", "--image", "photo.png", "--guide", "clip.mp4", "--out", "clip.mp4"],
+    "a video onto its own anchor": ["make", "x", "--anchor", "photo.png", "--out", "photo.png"],
+    "a video onto a picture in words": ["talk", "photo.png he runs, 5 s", "--out", "photo.png"],
     "a video onto a folder": ["make", "x", "--image", "photo.png", "--out", "."],
     "a video to where nothing can be": ["make", "x", "--image", "photo.png", "--out", "photo.png/x.mp4"],
     "a sliver": ["make", "x", "--image", "photo.png", "--size", "64x1920"],
@@ -395,6 +399,7 @@ def wrong_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "words.png").write_text("these are words")
     (folder / "broken.png").write_bytes((folder / "photo.png").read_bytes()[:-100])
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    write_segment([np.zeros((9, 48, 64, 3), np.uint8)], Size(width=64, height=48), folder / "clip.mp4")
     return folder
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.cli import display
-from bot.cli.deliver import deliver
+from bot.cli.deliver import deliver, require_free
 from bot.cli.exits import EXIT_USER_ERROR, answer, complain, say
 from bot.conversation import Conversation, Reply
 from bot.studio import Studio
@@ -27,6 +27,8 @@ async def converse(studio: Studio, messages: Iterable[str], wish: Wish, options:
                 pictures, text = pictures_in(message)
                 asked = replace(wish, text=text, images=(*wish.images, *pictures))
                 wish = replace(wish, images=())  # they came with the first message
+                if options.out:
+                    require_free(options.out, asked.files)
                 with display.planning(quiet=options.json or studio.model is None) as tell:
                     reply = await conversation.talk(asked, tell)
                 code = show_reply(studio, reply, options)
