@@ -97,6 +97,21 @@ async def test_who_answers_their_own_words_answers_the_card_of_them(tmp_path: Pa
         assert w.studio.jobs.queue() == [other]
 
 
+@pytest.mark.parametrize("words_first", [True, False])
+async def test_words_and_a_picture_may_come_in_two_messages(tmp_path: Path, words_first: bool) -> None:
+    async with world(tmp_path) as w:
+        halves = [("5 s of my dog, he runs", ()), ("", (w.photo,))]
+        for words, pictures in halves if words_first else reversed(halves):
+            await w.say(w.ann, words, *pictures)
+        card = w.messages[-1]
+        assert "The plan" in texts_of(card)
+        assert "My dog" in texts_of(card)
+        await w.say(w.ann, "", w.photo)
+        assert "Say what should happen" in texts_of(w.messages[-1]), "those words have their picture"
+        await w.say(w.bob, "5 s of my cat, she sleeps")
+        assert "add one" in texts_of(w.messages[-1]), "the picture is somebody else's"
+
+
 async def test_a_picture_of_somebody_elses_words_counts_for_who_answers_them(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         asked = await w.say(w.ann, "10 s of my dog on the beach, he runs at 2 seconds", w.photo)

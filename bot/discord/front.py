@@ -17,6 +17,7 @@ from bot.discord.cdn import Cdn
 from bot.discord.desk import CardDesk
 from bot.discord.details import details_of, storyboard_text
 from bot.discord.forgetting import Forgetting
+from bot.discord.halves import completed
 from bot.discord.rest import passes
 from bot.discord.safe import one_line
 from bot.discord.settings import DiscordSettings
@@ -48,6 +49,7 @@ class Front(Forgetting):
     async def hear(self, ask: Ask) -> tuple[str, ...]:
         """A message in words. What it wants filmed gets a card; everything else is answered in sentences."""
         policy = self.admit_request(ask)
+        ask = await completed(self.studio, ask)
         take, card = shown_by(self.studio, ask.replied) if ask.replied is not None else (None, None)
         if card and card.take_message is None and calls_off(ask.text):
             require_open(card, ask.locale)
