@@ -11,6 +11,7 @@ import pytest
 from filming import draw
 from scripted_model import Script, least, served
 
+from bot.cli.talk import pictures_in
 from bot.conversation import Conversation, Reply
 from bot.settings import BotSettings
 from bot.studio import Studio
@@ -79,6 +80,30 @@ def test_a_draft_is_made_changed_lengthened_and_filmed(studio: Studio, photo: Pa
     assert filmed.job.plan == sits.draft.plan if sits.draft else False
     with pytest.raises(UserError, match="There is no draft to film any more"):
         say(studio, "film it")  # the draft is taken: nothing is filmed twice
+
+
+@pytest.mark.parametrize(
+    ("message", "rest"),
+    [
+        ("cat.png she runs", "she runs"),
+        ("'my cat.png' she runs", "she runs"),
+        ('she runs "my cat.png"', "she runs"),
+        ("my\\ cat.png she runs  twice", "she runs  twice"),
+        ("~/cat.png she runs", "she runs"),
+        ("she's on 'my cat.png' and it's dark", "she's on and it's dark"),
+    ],
+)
+def test_pictures_are_named_as_a_terminal_pastes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, rest: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = draw(tmp_path / ("my cat.png" if "my" in message else "cat.png"), seed=1)
+    pictures, text = pictures_in(message)
+    assert [picture.resolve() for picture in pictures] == [named.resolve()]
+    assert text == rest
+    for other in (message.replace("cat", "dog"), "~3 s of ~nobody/cat.png"):
+        assert pictures_in(other) == ([], other)
 
 
 def test_behind_a_finished_film_the_same_words_are_about_the_film(studio: Studio, photo: Path) -> None:
