@@ -161,14 +161,14 @@ class Conversation:
         ]
         if (take := turn.context.replied) and intent.job is None:
             own = [job.id for job in jobs if job.id in own and _goes_on(job, take)]
-            if not own:
-                return f"Take {take.id} is filmed already, and nothing of yours that goes on from it waits."
         if own:
             _require_may_cancel(wish, next(job for job in jobs if job.id == max(own)))
             return f"Job {self._studio.cancel(max(own), wish.message or '').id} is cancelled."
         if turn.context.draft:
             turn.desk.keep(None)
             return "The draft is thrown away."
+        if take:
+            return f"Take {take.id} is filmed already, and nothing of yours that goes on from it waits."
         return "There is nothing of yours to cancel here."
 
     def _remember(self, channel: str, wishes: Wishes) -> tuple[str, ...]:

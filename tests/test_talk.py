@@ -280,6 +280,26 @@ def test_cancel_means_the_own_newest_job_or_the_named_one(studio: Studio, photo:
     assert studio.jobs.get(job.id).state is JobState.CANCELLED
 
 
+def test_cancel_that_answers_a_take_means_what_goes_on_from_it_and_then_the_draft(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    take = film(studio, job.id)
+    say(studio, "a car stops, 5 s", photo)
+    other = say(studio, "film it").job
+    further = say(studio, "again", take=take).job
+    assert other is not None
+    assert further is not None
+    say(studio, "and then a cat arrives", take=take)
+    said = [say(studio, "cancel", take=take).lines for _ in range(3)]
+    assert said == [
+        (f"Job {further.id} is cancelled.",),
+        ("The draft is thrown away.",),
+        (f"Take {take} is filmed already, and nothing of yours that goes on from it waits.",),
+    ]
+    assert [job.id for job in studio.jobs.queue()] == [other.id]
+
+
 # ---- what is not filmed ----
 
 
