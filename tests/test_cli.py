@@ -440,6 +440,13 @@ def test_a_wrong_setting_is_named(longtake: Run, environment: dict[str, str]):
     assert "LONGTAKE_MAX_SECONDS" in run.stderr
 
 
+def test_a_wrong_setting_of_the_engine_is_named(longtake: Run, environment: dict[str, str]):
+    environment["LONGTAKE_GPUS"] = "0"
+    run = longtake("models")
+    assert run.returncode == 1
+    assert run.stderr.startswith("longtake: The engine does not start: The setting LONGTAKE_GPUS is wrong: ")
+
+
 def test_the_doctor_says_what_will_run_where(longtake: Run, environment: dict[str, str]):
     facts = made(longtake("doctor", "--json"))
     assert facts["ready"] is True
