@@ -13,7 +13,7 @@ from planner.rules import CREDIT
 from planner.wishes import grant
 from storage.cards import NothingToFilm
 from storage.channels import Channels
-from storage.schema import Draft, Intent, IntentKind, Job, JobState, Request, UserError, Wishes
+from storage.schema import Draft, Intent, IntentKind, Job, JobState, Request, Take, UserError, Wishes
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,14 @@ class Turn:
     @property
     def films(self) -> bool:
         """Whether the answer is a draft or a job, so that there is something to plan and to follow."""
-        asks = (IntentKind.APPROVE, IntentKind.CANCEL, IntentKind.SETTINGS, IntentKind.STATUS, IntentKind.HELP)
-        return self.intent.kind not in asks
+        does = (IntentKind.APPROVE, IntentKind.CANCEL, IntentKind.SETTINGS)
+        return not self.asks and self.intent.kind not in does
+
+    @property
+    def asks(self) -> bool:
+        """Whether the message is a question, which changes nothing."""
+        kind, sets = self.intent.kind, self.intent.wishes != Wishes()
+        return kind in (IntentKind.STATUS, IntentKind.HELP) or (kind is IntentKind.SETTINGS and not sets)
 
 
 class Conversation:
@@ -140,8 +146,8 @@ class Conversation:
         return Reply((f"Job {job.id} films it.",), job=job)
 
     def _cancel(self, turn: Turn) -> str:
-        """Cancels a job: the one that is named, or the person's newest here. With none, the draft is thrown away. A
-        message that is heard again cancels nothing more."""
+        """Cancels a job: the one that is named, or the person's newest here; where a take is answered, of those alone
+        that go on from it. With none, the draft is thrown away. A message that is heard again cancels nothing more."""
         wish, intent = turn.wish, turn.intent
         if wish.message and (done := self._studio.jobs.cancelled_by(wish.message)):
             return f"Job {done} is cancelled."
@@ -153,12 +159,16 @@ class Conversation:
             for job in jobs
             if job.id == intent.job or (intent.job is None and job.errand.requester == wish.requester)
         ]
+        if (take := turn.context.replied) and intent.job is None:
+            own = [job.id for job in jobs if job.id in own and _goes_on(job, take)]
         if own:
             _require_may_cancel(wish, next(job for job in jobs if job.id == max(own)))
             return f"Job {self._studio.cancel(max(own), wish.message or '').id} is cancelled."
         if turn.context.draft:
             turn.desk.keep(None)
             return "The draft is thrown away."
+        if take:
+            return f"Take {take.id} is filmed already, and nothing of yours that goes on from it waits."
         return "There is nothing of yours to cancel here."
 
     def _remember(self, channel: str, wishes: Wishes) -> tuple[str, ...]:
@@ -182,6 +192,11 @@ class Conversation:
             takes=tuple(self._studio.takes.history(channel, limit=20)),
             loras=tuple(lora.title for lora in self._studio.library.entries()),
         )
+
+
+def _goes_on(job: Job, take: Take) -> bool:
+    """Whether a job continues a take, or films it again."""
+    return job.errand.parent == take.id or job.errand.again_of in (take.id, take.errand.again_of or take.id)
 
 
 def _require_may_cancel(wish: Wish, job: Job) -> None:

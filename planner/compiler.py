@@ -32,6 +32,7 @@ from storage.schema import (
 from storage.sizes import fit_area
 from storage.timeline import WINDOW_SECONDS, window_seconds
 
+NO_PICTURE = "A film starts from a picture: add one."
 LAST_BEAT_SECONDS = 0.5  # what a beat gets that would have begun in a discarded end
 
 
@@ -250,7 +251,7 @@ def _anchors(storyboard: Storyboard, images: tuple[Image, ...]) -> list[MediaId 
 def _start(storyboard: Storyboard, images: tuple[Image, ...]) -> Image:
     """The picture that the film starts from: the one of window 1, or else the first."""
     if not images:
-        raise UserError("A film starts from a picture: add one.")
+        raise UserError(NO_PICTURE)
     return images[(storyboard.windows[0].anchor or 1) - 1]
 
 

@@ -42,6 +42,7 @@ from storage.timeline import FPS, continuation_windows_for, windows_for
 RULES = RuleDirector()
 FILMED = (IntentKind.FILM, IntentKind.CONTINUE, IntentKind.ANOTHER_TAKE, IntentKind.REVISE)
 LookAt = Callable[[Image], Look]
+NO_STORY = "Say what should happen in the film: one sentence is enough."
 
 
 def by_name(image: Image) -> Look:
@@ -204,7 +205,7 @@ def write_brief(intent: Intent, request: Request, take: Take | None, looks: tupl
     """The facts that a storyboard must fit: how many windows, after what, with how many pictures. What comes after a
     take discards as many frames as its film does."""
     if intent.kind is IntentKind.FILM and not intent.story:
-        raise UserError("Say what should happen in the film: one sentence is enough.")
+        raise UserError(NO_STORY)
     if take:
         return _further(intent, request, take.plan, take.film.seconds, looks)
     head_seconds, pictures = _kept_seconds(request.clip, request.keep_frames), len(request.numbered)

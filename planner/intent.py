@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from planner.chatter import spoken, take_avoided
+from planner.durations import SPAN
 from planner.setting import phrase_of
 from planner.story import take_length
 from planner.targets import names_window
@@ -76,6 +77,7 @@ _CANCEL = _alone(
     r"| cela| tout)?|"
     rf"(?:cancel|abort|stop|never ?mind|abbrechen|abbruch|stopp|brich ab|annule[rz]?|arrête|cancelar?|para|annulla"
     rf"|detente|scrap|forget|discard|vergiss){_IT}"
+    r"|(?:delete|lösch(?:e|en)?)(?: (?:it|that|this|the|my|film|video|clip|draft|plan|es|das|den|ihn)){0,3}"
     r"|取消|停止|キャンセル|中止|やめて|отмена|стоп"
 )
 _APPROVE = _alone(
@@ -91,6 +93,18 @@ _APPROVE = _alone(
     r"|filme(?:-le)?|c'est (?:bon|parfait)(?: pour moi)?|lance(?:[ -]le)?|ship it|send it|oui|parfait|adelante"
     r"|dale|hazlo|sí|vale|はい|撮影して|撮って|开拍|拍吧"
     r"|好的?|可以|👍)"
+)
+_WHY = _alone(r"(?:why|warum|wieso|pourquoi|por qué) .{3,100}\?")
+_ONE_VERB = _alone(r"film|shoot|render|make|do|start|roll|go|run")  # also what somebody in a film may do
+_REMARK = _alone(  # on what was seen, or on nothing
+    r"(?:(?:(?:(?:that|this|it)(?:'s| is| was| looks?)?|(?:das|es) (?:ist|sieht|war)|c'est|qué|so|very|really|how"
+    r"|pretty|sehr|echt|wirklich|très|trop|muy|i) )*"
+    r"(?:nice(?: one| work| job)?|wow|whoa|great|awesome|amazing|beautiful|gorgeous|stunning|cool|perfect|lovely"
+    r"|incredible|fantastic|brilliant|wonderful|excellent|cute|hilarious|funny|epic|insane|good(?: job| work)?"
+    r"|well done|(?:love|like) (?:it|this|that)(?: so much)?|ha(?:ha)+|lo+l|no|nope|nah"
+    r"|(?:(?:wunder)?schön|toll|super|klasse|geil|großartig|gut)(?: aus)?|nein|génial|magnifique|superbe|non|genial"
+    r"|precioso|hermoso|increíble|すごい|素敵|いいね|真棒|太棒了|不错"
+    r"|[\U0001f300-\U0001faff\u2600-\u27bf\ufe0f\u200d]+)(?:[ ,.!]+|$))+"
 )
 _STATUS = _alone(
     r"wo bleibt .{0,40}|où (?:est|en est) (?:ma|mon|la|le) .{0,30}|dónde está mi .{0,30}|where(?:'s| is) (?:my"
@@ -133,7 +147,10 @@ _AGAIN_WORDS = (
     r"|de nuevo|ancora(?: una volta)?|di nuovo|de novo|もう(?:一度|一回)|再来一[次遍]|重来|ещ[её] раз"
 )
 _AGAIN = _alone(_AGAIN_WORDS)
-_AGAIN_BUT = _leading(rf"(?:{_AGAIN_WORDS})(?:,? (?:but|aber|mais|pero|ma|only|with|without(?= )|mit|avec|con)|,|:) ")
+_AGAIN_BUT = _leading(
+    rf"(?:{_AGAIN_WORDS}){_THANKS}(?:,? (?:but|aber|mais|pero|ma|only|with|without(?= )|mit|avec|con)|,|:) "
+    rf"|(?:{_AGAIN_WORDS})(?<=again) (?=(?:for |in )?(?:{SPAN})[.!]*$)"
+)
 _REVISE = _leading(
     r"(?:(?:can|could) (?:we|you|i) )?(?:do|have|try|make|see) (?:it|that|this) (?=.{1,60} instead)|"
     r"revise(?: it| this| that| the (?:film|video))?[:,]? (?:so that )?"
@@ -198,19 +215,24 @@ def understand(request: Request, context: Context) -> Intent:
     """What a person wants."""
     text = _spoken(request)
     take = context.take.id if context.take else None
+    shows = request.images or request.clip
     for kind, pattern in (
         ()
         if len(text) > LONGEST_COMMAND
         else (
             *([(IntentKind.APPROVE, _APPROVE)] if context.discussed else []),
+            *([] if shows else [(IntentKind.HELP, _REMARK)]),
             (IntentKind.HELP, _HELP),
             (IntentKind.CANCEL, _CANCEL),
             (IntentKind.SETTINGS, _SETTINGS),
             (IntentKind.STATUS, _STATUS),
+            *([] if shows else [(IntentKind.HELP, _WHY)]),
         )
     ):
         if pattern.fullmatch(text):
             return Intent(kind=kind, take=take, job=job_named(text))
+    if not shows and _APPROVE.fullmatch(text) and not _ONE_VERB.fullmatch(text):
+        return Intent(kind=IntentKind.APPROVE, take=take)  # of a draft that is not there
     if request.loras is not None and context.subject and (not text or _AGAIN.fullmatch(text)) and not request.images:
         return Intent(kind=IntentKind.REVISE, take=take)  # nothing else is to change
     if not text and not request.images and not request.clip:

@@ -97,6 +97,11 @@ class Cards:
         where = "channel = :channel AND asker = :asker AND draft IS NOT NULL AND NOT closed"
         return self._first(where, {"channel": channel, "asker": asker})
 
+    def before(self, channel: str, asker: str, event: str) -> Card | None:
+        """A person's newest card in a channel, but for that of an event."""
+        where = "channel = :channel AND asker = :asker AND asked != :event"
+        return self._first(where, {"channel": channel, "asker": asker, "event": event})
+
     def waiting(self, place: str) -> int:
         """How many films of a server wait or are being filmed."""
         sql = """

@@ -82,6 +82,44 @@ async def test_words_change_the_draft_and_the_old_card_says_so(tmp_path: Path) -
         assert "sunset" in (await w.work()).plan.windows[0].prompt.lower()
 
 
+async def test_who_answers_their_own_words_answers_the_card_of_them(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        asked = await w.say(w.ann, "10 s of my dog on the beach, he runs at 2 seconds", w.photo)
+        changed = await w.say(w.ann, "make it sunset", reply_to=asked)
+        card = w.messages[-1]
+        assert "My dog on the beach" in texts_of(card)
+        assert "sunset" in w.draft(card).windows[0].scene.lower()
+        await w.ann.click(card, label="Film it")
+        await w.say(w.ann, "5 s of a car, it stops", w.photo)
+        await w.ann.click(w.messages[-1], label="Film it")
+        (_, other) = w.studio.jobs.queue()
+        await w.say(w.ann, "cancel", reply_to=changed)
+        assert w.studio.jobs.queue() == [other]
+
+
+@pytest.mark.parametrize("words_first", [True, False])
+async def test_words_and_a_picture_may_come_in_two_messages(tmp_path: Path, words_first: bool) -> None:
+    async with world(tmp_path) as w:
+        halves = [("5 s of my dog, he runs", ()), ("", (w.photo,))]
+        for words, pictures in halves if words_first else reversed(halves):
+            await w.say(w.ann, words, *pictures)
+        card = w.messages[-1]
+        assert "The plan" in texts_of(card)
+        assert "My dog" in texts_of(card)
+        await w.say(w.ann, "", w.photo)
+        assert "Say what should happen" in texts_of(w.messages[-1]), "those words have their picture"
+        await w.say(w.bob, "5 s of my cat, she sleeps")
+        assert "add one" in texts_of(w.messages[-1]), "the picture is somebody else's"
+
+
+async def test_a_picture_of_somebody_elses_words_counts_for_who_answers_them(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        asked = await w.say(w.ann, "10 s of my dog on the beach, he runs at 2 seconds", w.photo)
+        await w.say(w.bob, "5 s of this dog, he sleeps", reply_to=asked)
+        assert "This dog" in texts_of(w.messages[-1])
+        assert len(w.messages) == 2
+
+
 async def test_everybody_discusses_a_draft_of_their_own(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.say(w.ann, "10 s of my dog on the beach, he runs", w.photo)

@@ -311,6 +311,78 @@ async def test_to_answer_a_card_with_cancel_cancels_its_film_and_no_other(tmp_pa
         assert w.studio.jobs.queue() == [kept]
 
 
+async def test_to_answer_a_plan_with_cancel_throws_it_away_and_cancels_no_film(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await film(w)
+        await w.ann.click(w.last, label="Film it")
+        running = await w.work()
+        await film(w)
+        plan = w.last
+        await w.say(w.bob, "cancel", reply_to=plan)
+        assert w.last.content == f"Only <@{w.ann.id}> or a moderator can cancel that."
+        await w.say(w.ann, "cancel", reply_to=plan)
+        assert w.last.content == "Cancelled."
+        assert "Cancelled" in texts_of(w.fresh(plan))
+        assert [job.id for job in w.studio.jobs.queue()] == [running.id]
+        await w.say(w.ann, "cancel", reply_to=plan)
+        assert w.last.content == "There is no plan on that card any more."
+        assert [job.id for job in w.studio.jobs.queue()] == [running.id]
+
+
+async def test_to_answer_a_film_with_cancel_cancels_what_goes_on_from_it_and_no_other(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        allow(w)
+        await film(w)
+        take = await w.filmed()
+        shown = w.messages[-1]
+        await film(w)
+        await w.say(w.ann, "now he meets a crab", reply_to=shown)
+        other, further = w.studio.jobs.queue()
+        assert further.errand.parent == take.id
+        await w.say(w.ann, "cancel", reply_to=shown)
+        assert w.last.content == f"Job {further.id} is cancelled."
+        await w.say(w.ann, "cancel", reply_to=shown)
+        assert w.last.content == "Take 1 is filmed already, and nothing of yours that goes on from it waits."
+        assert w.studio.jobs.queue() == [other]
+
+
+@pytest.mark.parametrize("words", ["film it", "make it snow", "cancel"])
+async def test_to_answer_a_plan_that_was_changed_names_the_newer_one(tmp_path: Path, words: str) -> None:
+    async with world(tmp_path) as w:
+        await film(w)
+        old = w.last
+        await w.say(w.ann, "make it night")
+        newer = w.last
+        await w.say(w.ann, words, reply_to=old)
+        assert w.last.content == "The plan has changed: see its newer card below."
+        assert "night" in w.draft(newer).windows[0].scene.lower()
+        assert w.studio.jobs.queue() == []
+
+
+async def test_who_praises_a_film_or_approves_of_nothing_gets_no_film(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        allow(w)
+        await film(w)
+        await w.filmed()
+        shown = w.messages[-1]
+        await w.say(w.bob, "nice!", reply_to=shown)
+        assert w.last.content.startswith("Send a picture and say what should happen")
+        await w.say(w.bob, "film it")
+        assert "There is no draft to film any more" in w.last.content
+        assert w.studio.jobs.queue() == []
+
+
+async def test_a_question_that_answers_a_film_under_way_is_answered(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        await film(w)
+        card = w.last
+        await w.say(w.ann, "status", reply_to=card)
+        assert "Job 1, “My dog”: queued, number 1." in w.last.content
+        for words in ("continue: he jumps", "vertical, please", "again"):
+            await w.say(w.ann, words, reply_to=card)
+            assert w.last.content == "That one is still being filmed. Answer it when it is done."
+
+
 async def test_a_moderator_of_one_server_cancels_nothing_of_another(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         allow(w)

@@ -20,12 +20,13 @@ from safetensors.torch import save_file
 from waiting import LIMIT_SECONDS, wait_until
 
 from bot.cli import display, main
+from engine.segments import write_segment
 from storage.database import Database
 from storage.footage import read_frames
 from storage.jobs import Jobs
 from storage.loras import LoraLibrary
 from storage.media import Media
-from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Solver, StartImage, Tuning
+from storage.schema import ContinueTake, Errand, Expert, JobState, Phase, Sampling, Size, Solver, StartImage, Tuning
 from storage.takes import Takes
 from storage.workers import Workers
 
@@ -376,12 +377,17 @@ WRONG = {
     "a take beyond counting": ["again", "--take", "99999999999999999999"],
     "a story that is no text": ["make", os.fsdecode(b"a \xff dog"), "--image", "photo.png"],
     "a video onto its own picture": ["make", "x", "--image", "photo.png", "--out", "photo.png"],
+    "a video onto its own guide": ["make", "x", "--image", "photo.png", "--guide", "clip.mp4", "--out", "clip.mp4"],
+    "a video onto its own anchor": ["make", "x", "--anchor", "photo.png", "--out", "photo.png"],
+    "a video onto a picture in words": ["talk", "photo.png he runs, 5 s", "--out", "photo.png"],
     "a video onto a folder": ["make", "x", "--image", "photo.png", "--out", "."],
     "a video to where nothing can be": ["make", "x", "--image", "photo.png", "--out", "photo.png/x.mp4"],
     "a sliver": ["make", "x", "--image", "photo.png", "--size", "64x1920"],
     "a video without a plan": ["show", "photo.png"],
     "no such take": ["show", "7"],
     "no such video": ["show", "7.mp4"],
+    "no case to examine": ["bench", "planner", "--limit", "0"],
+    "a backup to nowhere": ["backup", ""],
     "no such command": ["fly"],
 }
 
@@ -393,6 +399,7 @@ def wrong_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "words.png").write_text("these are words")
     (folder / "broken.png").write_bytes((folder / "photo.png").read_bytes()[:-100])
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
+    write_segment([np.zeros((9, 48, 64, 3), np.uint8)], Size(width=64, height=48), folder / "clip.mp4")
     return folder
 
 
@@ -431,6 +438,13 @@ def test_a_wrong_setting_is_named(longtake: Run, environment: dict[str, str]):
     run = longtake("queue")
     assert run.returncode == 2
     assert "LONGTAKE_MAX_SECONDS" in run.stderr
+
+
+def test_a_wrong_setting_of_the_engine_is_named(longtake: Run, environment: dict[str, str]):
+    environment["LONGTAKE_GPUS"] = "0"
+    run = longtake("models")
+    assert run.returncode == 1
+    assert run.stderr.startswith("longtake: The engine does not start: The setting LONGTAKE_GPUS is wrong: ")
 
 
 def test_the_doctor_says_what_will_run_where(longtake: Run, environment: dict[str, str]):

@@ -94,12 +94,38 @@ def test_a_message_in_a_channel_is_understood(text: str, kind: str, story: str) 
         ("slower please", "revise", "slower"),
         ("without the zoom", "revise", "without the zoom"),
         ("again", "another_take", ""),
+        ("delete it", "cancel", ""),
+        ("delete the dog", "revise", "delete the dog"),
+        ("again please, but slower", "revise", "slower"),
+        ("again 20 s", "revise", ""),
+        ("again for 20 seconds.", "revise", ""),
+        ("again 20 dogs run", "continue", "again 20 dogs run"),
         ("status", "status", ""),
+        ("run", "continue", "run"),
+        ("nice, now he jumps", "continue", "nice, now he jumps"),
+        ("beautiful dog", "continue", "beautiful dog"),
     ],
 )
 def test_what_answers_a_film_goes_on_with_it(text: str, kind: str, story: str) -> None:
     intent = understand(request(text), REPLY)
     assert (intent.kind, intent.story, intent.take) == (IntentKind(kind), story, TAKE.id)
+
+
+@pytest.mark.parametrize("around", [REPLY, CHANNEL, Context()])
+@pytest.mark.parametrize(
+    "text",
+    ["nice!", "wow", "Love it, thanks!", "haha that's so funny", "😂😂", "no", "sehr schön", "c'est magnifique !",
+     "太棒了", "why is it so dark?"],
+)  # fmt: skip
+def test_a_remark_is_no_story(text: str, around: Context) -> None:
+    assert understand(request(text), around).kind is IntentKind.HELP
+
+
+@pytest.mark.parametrize("around", [REPLY, CHANNEL, Context()])
+@pytest.mark.parametrize("text", ["film it", "yes", "OK, go ahead", "mach es", "撮って"])
+def test_a_word_that_films_a_draft_is_no_story_without_one(text: str, around: Context) -> None:
+    assert understand(request(text), around).kind is IntentKind.APPROVE
+    assert understand(request(text, 1), around).kind is not IntentKind.APPROVE
 
 
 def test_a_new_picture_begins_a_new_film_unless_it_is_told_to_continue() -> None:

@@ -11,6 +11,7 @@ import pytest
 from filming import draw
 from scripted_model import Script, least, served
 
+from bot.cli.talk import pictures_in
 from bot.conversation import Conversation, Reply
 from bot.settings import BotSettings
 from bot.studio import Studio
@@ -77,8 +78,32 @@ def test_a_draft_is_made_changed_lengthened_and_filmed(studio: Studio, photo: Pa
     filmed = say(studio, "looks good, film it 👍")
     assert filmed.job is not None
     assert filmed.job.plan == sits.draft.plan if sits.draft else False
-    with pytest.raises(UserError, match=r"^A film starts from a picture: add one\.$"):
+    with pytest.raises(UserError, match="There is no draft to film any more"):
         say(studio, "film it")  # the draft is taken: nothing is filmed twice
+
+
+@pytest.mark.parametrize(
+    ("message", "rest"),
+    [
+        ("cat.png she runs", "she runs"),
+        ("'my cat.png' she runs", "she runs"),
+        ('she runs "my cat.png"', "she runs"),
+        ("my\\ cat.png she runs  twice", "she runs  twice"),
+        ("~/cat.png she runs", "she runs"),
+        ("she's on 'my cat.png' and it's dark", "she's on and it's dark"),
+    ],
+)
+def test_pictures_are_named_as_a_terminal_pastes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, rest: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = draw(tmp_path / ("my cat.png" if "my" in message else "cat.png"), seed=1)
+    pictures, text = pictures_in(message)
+    assert [picture.resolve() for picture in pictures] == [named.resolve()]
+    assert text == rest
+    for other in (message.replace("cat", "dog"), "~3 s of ~nobody/cat.png"):
+        assert pictures_in(other) == ([], other)
 
 
 def test_behind_a_finished_film_the_same_words_are_about_the_film(studio: Studio, photo: Path) -> None:
@@ -253,6 +278,26 @@ def test_cancel_means_the_own_newest_job_or_the_named_one(studio: Studio, photo:
         say(studio, "cancel job 99")
     assert say(studio, "stop stop!").lines == (f"Job {job.id} is cancelled.",)
     assert studio.jobs.get(job.id).state is JobState.CANCELLED
+
+
+def test_cancel_that_answers_a_take_means_what_goes_on_from_it_and_then_the_draft(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    take = film(studio, job.id)
+    say(studio, "a car stops, 5 s", photo)
+    other = say(studio, "film it").job
+    further = say(studio, "again", take=take).job
+    assert other is not None
+    assert further is not None
+    say(studio, "and then a cat arrives", take=take)
+    said = [say(studio, "cancel", take=take).lines for _ in range(3)]
+    assert said == [
+        (f"Job {further.id} is cancelled.",),
+        ("The draft is thrown away.",),
+        (f"Take {take} is filmed already, and nothing of yours that goes on from it waits.",),
+    ]
+    assert [job.id for job in studio.jobs.queue()] == [other.id]
 
 
 # ---- what is not filmed ----

@@ -37,7 +37,7 @@ def film(studio: Studio, proposals: Sequence[Proposal], options: Options) -> int
     """Queue plans, watch them being filmed, and leave each video where it was asked for."""
     outs = numbered(options.out, len(proposals))
     for place in filter(None, outs):
-        require_free(place, [*getattr(options, "images", []), getattr(options, "video", None)])
+        require_free(place, handed_in(options))
     told: list[tuple[str, ...]] = []
     for proposal in proposals:
         if not options.json and proposal.notes not in told:
@@ -168,11 +168,18 @@ def numbered(out: Path | None, count: int) -> list[Path | None]:
     return [out.with_stem(f"{out.stem}-{number}") for number in range(1, count + 1)]
 
 
-def require_free(out: Path, inputs: Sequence[Path | None]) -> None:
+def handed_in(options: Options) -> list[Path]:
+    """Every file that a command names to read from."""
+    named = [getattr(options, name, None) for name in ("video", "guide", "guide_mask")]
+    pictures = (*getattr(options, "images", []), *getattr(options, "anchors", []))
+    return [*pictures, *filter(None, named)]
+
+
+def require_free(out: Path, inputs: Sequence[Path]) -> None:
     """Refuse, before anything is filmed, a place at which no video may be put."""
     if out.exists() and not out.is_file():
         raise UserError(f"The video cannot be written to {out}: it is no file.")
-    if any(path is not None and path.exists() and out.exists() and out.samefile(path) for path in inputs):
+    if any(path.exists() and out.exists() and out.samefile(path) for path in inputs):
         raise UserError(f"The video would take the place of {out}, which it is made from.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -156,7 +156,7 @@ def _engine(command: Command, plain: Plain) -> None:
     bench.add_argument(
         "--model", metavar="MODEL", help="rules, a GGUF file or a server's address (default: as in the settings)"
     )
-    bench.add_argument("--limit", type=_number, metavar="N", help="cases of each group, at most")
+    bench.add_argument("--limit", type=_count, metavar="N", help="cases of each group, at most")
     bench.add_argument(
         "--group", action="append", choices=["film", "conversation", "revision", "settings", "safety"], metavar="GROUP",
         help="film, conversation, revision, settings or safety (may be repeated; default: all)",
@@ -179,7 +179,7 @@ def _upkeep(command: Command) -> None:
     ):
         pinned.add_argument("take", type=_number, metavar="TAKE")
     backup = command("backup", "bring a backup of everything that is kept up to now, while all goes on")
-    backup.add_argument("folder", type=Path, metavar="DIR", help="a folder of its own")
+    backup.add_argument("folder", type=_folder, metavar="DIR", help="a folder of its own")
     check = command("check", "read every picture and video that is kept, and say which are damaged, missing or strays")
     check.add_argument("--repair", action="store_true", help="set damaged files aside and remove strays")
     command("doctor", "say what is installed, what will run where, and what is wrong")
@@ -272,6 +272,18 @@ def _number(text: str) -> int:
     if not re.fullmatch(r"\d{1,19}", text) or int(text) > LARGEST:
         raise argparse.ArgumentTypeError(f"a number is needed, not {text!r}")
     return int(text)
+
+
+def _count(text: str) -> int:
+    if not _number(text):
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return _number(text)
+
+
+def _folder(text: str) -> Path:
+    if not text:  # which Path takes for the folder one is in
+        raise argparse.ArgumentTypeError("a folder is needed, not an empty name")
+    return Path(text)
 
 
 def _repeats(text: str) -> int:

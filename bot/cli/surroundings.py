@@ -13,6 +13,6 @@ def ask_engine(question: str) -> dict[str, Any]:
     asked = subprocess.run([sys.executable, "-m", "engine", question], capture_output=True, text=True, check=False)
     if asked.returncode:
         last_line = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise WorkerFailed(f"The engine does not start: {last_line}")
+        raise WorkerFailed(f"The engine does not start: {last_line.removeprefix('longtake: ')}")
     said: dict[str, Any] = json.loads(asked.stdout)
     return said

@@ -1,12 +1,13 @@
 """longtake talk: a conversation with the director on the command line."""
 
 import argparse
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from bot.cli import display
-from bot.cli.deliver import deliver
+from bot.cli.deliver import deliver, require_free
 from bot.cli.exits import EXIT_USER_ERROR, answer, complain, say
 from bot.conversation import Conversation, Reply
 from bot.studio import Studio
@@ -14,6 +15,7 @@ from bot.wish import Wish
 from storage.schema import UserError
 
 Options = argparse.Namespace
+NAMES = re.compile(r"""(?<!\S)(?:'(?P<single>[^']+)'|"(?P<double>[^"]+)"|(?P<plain>(?:\\.|\S)+))(?!\S) ?""")
 PICTURE_FILES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff")
 
 
@@ -27,6 +29,8 @@ async def converse(studio: Studio, messages: Iterable[str], wish: Wish, options:
                 pictures, text = pictures_in(message)
                 asked = replace(wish, text=text, images=(*wish.images, *pictures))
                 wish = replace(wish, images=())  # they came with the first message
+                if options.out:
+                    require_free(options.out, asked.files)
                 with display.planning(quiet=options.json or studio.model is None) as tell:
                     reply = await conversation.talk(asked, tell)
                 code = show_reply(studio, reply, options)
@@ -50,7 +54,15 @@ def show_reply(studio: Studio, reply: Reply, options: Options) -> int:
 
 def pictures_in(message: str) -> tuple[list[Path], str]:
     """Files of pictures that a message names, as a terminal pastes them, and the message without them."""
-    named = [word for word in message.split() if Path(word.strip("'\"")).suffix.lower() in PICTURE_FILES]
-    pictures = [Path(word.strip("'\"")) for word in named]
-    there = {word for word, path in zip(named, pictures, strict=True) if path.is_file()}
-    return [path for path in pictures if path.is_file()], " ".join(w for w in message.split(" ") if w not in there)
+    pictures: list[Path] = []
+
+    def taken(match: re.Match[str]) -> str:
+        quoted, plain = match["single"] or match["double"], match["plain"] or ""
+        path = Path(quoted or re.sub(r"\\(.)", r"\1", plain))
+        path = path.expanduser() if path.parts[:1] == ("~",) else path
+        if path.suffix.lower() not in PICTURE_FILES or not path.is_file():
+            return match[0]
+        pictures.append(path)
+        return ""
+
+    return pictures, NAMES.sub(taken, message).strip()

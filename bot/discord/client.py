@@ -25,6 +25,7 @@ from bot.discord.presses import press_card, press_take
 from bot.discord.reactions import ACTS, Reaction
 from bot.discord.rest import passes, persistently
 from bot.discord.settings import DiscordSettings
+from bot.discord.shown import card_of
 from bot.discord.texts import say
 from bot.discord.texts.translator import CatalogueTranslator
 from bot.studio import Studio
@@ -179,12 +180,16 @@ class LongtakeClient(discord.Client):
         return re.sub(r"[ \t]+", " ", text).strip()
 
     def ask_of_message(self, message: discord.Message) -> Ask:
-        """A message as what it asks. Pictures of a message that it answers count, unless that one is ours."""
+        """A message as what it asks. Pictures of a message that it answers count, unless that one is ours; who answers
+        their own words that are on their way to a film answers the card of that."""
         assert self.user is not None
-        attachments = list(message.attachments)
+        attachments, replied = list(message.attachments), message.reference.message_id if message.reference else None
         answered = message.reference.resolved if message.reference else None
         if isinstance(answered, discord.Message) and answered.author.id != self.user.id:
-            attachments += [a for a in answered.attachments if (a.content_type or "").startswith("image/")]
+            if answered.author.id == message.author.id and (card := card_of(self.studio, answered.id)) is not None:
+                replied = card
+            else:
+                attachments += [a for a in answered.attachments if (a.content_type or "").startswith("image/")]
         return Ask(
             event=f"message:{message.id}",
             channel=message.channel,  # type: ignore[arg-type]
@@ -192,7 +197,7 @@ class LongtakeClient(discord.Client):
             text=self.words_of(message),
             attachments=tuple(attachments),
             message=message.id,
-            replied=message.reference.message_id if message.reference else None,
+            replied=replied,
             locale=locale_of(message.channel),
         )
 

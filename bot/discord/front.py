@@ -17,10 +17,11 @@ from bot.discord.cdn import Cdn
 from bot.discord.desk import CardDesk
 from bot.discord.details import details_of, storyboard_text
 from bot.discord.forgetting import Forgetting
+from bot.discord.halves import completed
 from bot.discord.rest import passes
 from bot.discord.safe import one_line
 from bot.discord.settings import DiscordSettings
-from bot.discord.shown import not_filmed, shown_by
+from bot.discord.shown import not_filmed, require_open, shown_by
 from bot.discord.texts import say
 from bot.proposal import Proposal
 from bot.studio import Studio, new_seed
@@ -48,14 +49,21 @@ class Front(Forgetting):
     async def hear(self, ask: Ask) -> tuple[str, ...]:
         """A message in words. What it wants filmed gets a card; everything else is answered in sentences."""
         policy = self.admit_request(ask)
-        card = self.studio.cards.by_message(str(ask.replied)) if ask.replied is not None else None
-        if card and card.job is not None and card.take_message is None and calls_off(ask.text):
+        ask = await completed(self.studio, ask)
+        take, card = shown_by(self.studio, ask.replied) if ask.replied is not None else (None, None)
+        if card and card.take_message is None and calls_off(ask.text):
+            require_open(card, ask.locale)
             await self.cancel(ask, card)
             return (say(ask.locale, "done.cancelled"),)
         former = self._discussed(ask)
+        if take:
+            self.require_continue(ask, take)
+        waits = not_filmed(self.studio, card, ask.locale) if card and card.job is not None and not take else None
         async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
-            wish = self._wish(ask, policy, pictures, take=self._replied_take(ask))
+            wish = self._wish(ask, policy, pictures, take=take.id if take else None)
             turn = await self.conversation.hear(wish, CardDesk(self.studio.cards, former))
+        if waits and not turn.asks:
+            raise waits
         if turn.films and turn.intent.kind is not IntentKind.FILM and turn.context.take:
             self.require_continue(ask, turn.context.take)  # also the channel's last one, which nobody named
         if not turn.films:
@@ -263,20 +271,11 @@ class Front(Forgetting):
             if replied and replied.draft and not replied.closed:
                 self.require_own(ask, replied, "edit")
                 return replied
+            if replied and replied.outcome != "failed":
+                require_open(replied, ask.locale)
             if replied or self.studio.takes.by_message(str(ask.replied)):
                 return None
         return self.studio.cards.discussed(ask.channel_key, ask.asker_key)
-
-    def _replied_take(self, ask: Ask) -> int | None:
-        """The take that a message answers, by its own message or by its card's."""
-        if ask.replied is None:
-            return None
-        take, card = shown_by(self.studio, ask.replied)
-        if take is None and card and card.job is not None:
-            raise not_filmed(self.studio, card, ask.locale)
-        if take:
-            self.require_continue(ask, take)
-        return take.id if take else None
 
     def _wish(self, ask: Ask, policy: Policy, pictures: Sequence[Path] = (), take: int | None = None) -> Wish:
         style = self._style(ask, policy)

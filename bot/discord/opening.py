@@ -14,6 +14,8 @@ from bot.discord.texts import say
 from bot.studio import Studio
 from storage.schema import Card, UserError
 
+KEPT_WORDS = 300  # letters of what was asked, on a card
+
 
 class Opening:
     """Opens cards, and knows which requests are being understood or planned in this process."""
@@ -73,7 +75,7 @@ class Opening:
                 channel=ask.channel_key,
                 asker=ask.asker_key,
                 asked=ask.event,
-                words=ask.text[:300],
+                words=ask.text[:KEPT_WORDS],
                 locale=ask.locale,
                 opened=discord.utils.utcnow(),
             )

@@ -13,7 +13,19 @@ def shown_by(studio: Studio, message: int) -> tuple[Take | None, Card | None]:
     return take, card
 
 
+def card_of(studio: Studio, message: int) -> int | None:
+    """The message of the card that a person's message led to, as long as its film is not there; None without one."""
+    card = studio.cards.by_event(f"message:{message}")
+    return int(card.message) if card and card.message and not card.closed and not card.take_message else None
+
+
 def not_filmed(studio: Studio, card: Card, locale: str) -> UserError:
     """What is said of a card that has led to no take: it is on its way, or came to nothing."""
     over = card.closed if card.job is None else studio.jobs.get(card.job).state.final
     return UserError(say(locale, "error.never_filmed" if over else "error.not_filmed_yet"))
+
+
+def require_open(card: Card, locale: str) -> None:
+    """UserError for a card whose plan was changed or thrown away before it was filmed."""
+    if card.job is None and card.closed:
+        raise UserError(say(locale, "error.no_draft" if card.outcome else "card.replaced"))
