@@ -4,7 +4,7 @@ from pathlib import Path
 
 import discord
 import pytest
-from discord_world import World, texts_of, world
+from discord_world import World, allow, texts_of, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_jobs import ERRAND, plan
@@ -15,10 +15,6 @@ from storage.jobs import Jobs
 from storage.schema import JobState, Policy, UserError
 
 STORY = "5 s of my dog, he runs to the sea at 2 seconds"
-
-
-def allow(w: World, **more) -> None:
-    w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(**{"approve": False, "minutes_per_day": 100, **more}))
 
 
 def said(result) -> str:
