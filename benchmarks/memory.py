@@ -13,24 +13,19 @@ object.
 import argparse
 import gc
 import json
-import statistics
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 import torch
+from laps import GIB, WINDOW, race
 from random_models import random_experts
 from rig import ROOT, commit, device_name, randomised, wait
 from torch import Tensor, nn
 
-from engine.condition import tail_of
-from engine.decode import decode_with_what_fits
 from engine.demo import untrained
-from engine.denoise import denoise
 from engine.dit import TEXT_PRODUCTS, DiTConfig
-from engine.folder import Handover
-from engine.loras.strengths import phase_numbers
 from engine.memory import (
     SHARE,
     UMT5_XXL_BYTES,
@@ -43,16 +38,13 @@ from engine.memory import (
     room_for_blocks,
 )
 from engine.models import Models
-from engine.pixels import to_uint8
 from engine.streaming import Pool
 from engine.text import TextEncoder
 from engine.vae import VAE, VAEConfig
 from planner.presets import PRESETS
-from storage.schema import Expert, Plan, Size, StartImage, Storyboard, StoryboardWindow, Window
+from storage.schema import Plan, Size, StartImage, Storyboard, StoryboardWindow
 
-GIB = 2**30
 CONTEXT_GIB = 0.85  # of a card, that CUDA itself takes
-WINDOW = Window(prompt="a dog runs along the beach", negative="blurred", seed=1)
 
 
 class RandomTexts:
@@ -65,39 +57,6 @@ class RandomTexts:
         return self._embeddings
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What was seen of a card, or of the networks all resident."""
-
-    name: str
-    tier: str
-    resident_blocks: int
-    first_window_s: float
-    window_s: float
-    forward_s: float
-    text_and_first_forward_s: float  # of each expert: its text's keys and values, and its first step
-    decode_s: float
-    peak_allocated_gib: float
-    peak_reserved_gib: float
-    used_gib: float  # of the whole GPU, the context included
-    streamed_gib: float = 0.0  # a forward
-    copy_s: float = 0.0  # what that takes by itself
-    equal: bool = True
-    cosine: float = 1.0
-
-    def told(self, resident: "Seen | None") -> dict[str, object]:
-        """As JSON takes it, and beside the resident one."""
-        numbers: dict[str, object] = {
-            name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()
-        }
-        if resident is not None:
-            late = self.forward_s - resident.forward_s
-            numbers["forward_ratio"] = round(self.forward_s / resident.forward_s, 4)
-            numbers["window_ratio"] = round(self.window_s / resident.window_s, 4)
-            numbers["overlap"] = round(1 - max(0.0, late) / self.copy_s, 4) if self.streamed_gib else None
-        return numbers
-
-
 def main() -> None:
     started = time.perf_counter()
     options = arguments()
@@ -107,7 +66,7 @@ def main() -> None:
     plan = plan_of(size)
     models, need = build(options, plan, device)
     after("built", started)
-    latents, resident = race("resident", plan, models, options)
+    latents, resident = race("resident", plan, models, options.repeats)
     after("resident", started)
     results = {"resident": resident.told(None)}
     models, seconds = to_host(models, device)
@@ -117,7 +76,7 @@ def main() -> None:
             print(f"no time for {card} GB", flush=True)
             continue
         placed, placement = on_card(card, need, models, options)
-        _, seen = race(f"{card:g} GB", plan, placed, options, placement, latents)
+        _, seen = race(f"{card:g} GB", plan, placed, options.repeats, placement, latents)
         results[seen.name] = seen.told(resident)
         print(seen.name, json.dumps(results[seen.name]), flush=True)
         after(seen.name, started)
@@ -205,90 +164,6 @@ def on_card(card: float, need: Need, models: Models, options: argparse.Namespace
     beside = torch.cuda.memory_allocated(pool.device) - pool.nbytes
     pool.resize(room_for_blocks(placement.tier, need, pool.sizes, available - beside))
     return replace(models, latents_per_call=placement.latents_per_call), placement
-
-
-@torch.inference_mode()
-def race(
-    name: str,
-    plan: Plan,
-    models: Models,
-    options: argparse.Namespace,
-    placement: Placement | None = None,
-    reference: Tensor | None = None,
-) -> tuple[Tensor, Seen]:
-    """Windows, one after the other, and what was seen of them. -> latents [1, 16, T, h, w] on the CPU"""
-    if models.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    anchor = torch.randn(
-        1, 16, 1, plan.size.height // 8, plan.size.width // 8, generator=torch.Generator().manual_seed(0)
-    ).to(models.device)
-    windows, forwards, opening, decodes = [], [], [], []
-    experts = [plan.sampling.phases[phase].expert for phase in phase_numbers(plan.sampling)]
-    firsts = [experts.index(expert) for expert in set(experts)]  # the steps that also read the text
-    for number in range(1 + options.repeats):
-        steps: list[float] = []
-        wait()
-        began = time.perf_counter()
-
-        def on_step(_: int, __: torch.Tensor, steps: list[float] = steps) -> None:
-            wait()
-            steps.append(time.perf_counter())
-
-        latents = denoise(WINDOW, Handover(anchor, tail_of(anchor)), plan.sampling, models, on_step)
-        wait()
-        denoised = time.perf_counter()
-        list(decode_with_what_fits(models.vae, models.latents_per_call, latents, to_uint8))
-        wait()
-        windows.append(time.perf_counter() - began)
-        took = [b - a for a, b in zip([began, *steps], steps, strict=False)]
-        if number:
-            forwards += [seconds for step, seconds in enumerate(took) if step not in firsts]
-            opening += [took[step] for step in firsts]
-            decodes.append(time.perf_counter() - denoised)
-    result = latents.float().cpu()
-    same = reference is None or torch.equal(result, reference)
-    copy_s, streamed = copies(models)
-    return result, Seen(
-        name=name,
-        tier=placement.tier if placement else Tier.RESIDENT,
-        resident_blocks=len(models.pool.resident) if models.pool else len(models.experts[Expert.LOW_NOISE].blocks),
-        first_window_s=windows[0],
-        window_s=statistics.median(windows[1:] or windows),
-        forward_s=statistics.median(forwards),
-        text_and_first_forward_s=statistics.median(opening),
-        decode_s=statistics.median(decodes),
-        **peaks(models.device),
-        streamed_gib=streamed / GIB,
-        copy_s=copy_s,
-        equal=same,
-        cosine=1.0 if reference is None else float(torch.cosine_similarity(result.flatten(), reference.flatten(), 0)),
-    )
-
-
-def peaks(device: torch.device) -> dict[str, float]:
-    """GiB that were in use at most, by tensors and by torch, and are in use now by everybody."""
-    if device.type != "cuda":
-        return dict.fromkeys(("peak_allocated_gib", "peak_reserved_gib", "used_gib"), 0.0)
-    free, total = torch.cuda.mem_get_info(device)
-    return {
-        "peak_allocated_gib": torch.cuda.max_memory_allocated() / GIB,
-        "peak_reserved_gib": torch.cuda.max_memory_reserved() / GIB,
-        "used_gib": (total - free) / GIB,
-    }
-
-
-def copies(models: Models) -> tuple[float, int]:
-    """Seconds and bytes of what a forward copies to the ring, with nothing beside it."""
-    if models.pool is None:
-        return 0.0, 0
-    seconds: list[float] = []
-    for _ in range(2):
-        wait()
-        began = time.perf_counter()
-        nbytes = models.pool.copy_ring()
-        wait()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds), nbytes
 
 
 def table(results: dict[str, dict[str, object]]) -> None:

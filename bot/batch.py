@@ -23,8 +23,8 @@ class Pairing(StrEnum):
 def paired(wish: Wish, pairing: Pairing) -> list[Wish]:
     """A wish for each pair of a start picture and a line of the story; lines that begin with # say nothing.
 
-    ALL goes through the lines for the first picture, then for the second. MATCHED puts one beside the other; where one
-    side has more, the other side's are repeated, each as often as it takes.
+    ALL goes through the lines for the first picture, then for the second. MATCHED pairs them in
+    order; where one side has fewer, each of its items serves several of the other side in a row.
     """
     lines = [line.strip() for line in wish.text.splitlines()]
     stories = [line for line in lines if line and not line.startswith("#")]

@@ -35,8 +35,8 @@ class Desk(Protocol):
         """Discuss this from now on, or nothing."""
 
     def film(self, studio: Studio, proposal: Proposal) -> Job:
-        """Queue what is discussed, which then no longer is. Of two that ask at once, one does; NothingToFilm for the
-        other."""
+        """Queue the plan that is discussed, and end the discussion. Of two that ask at once, one gets the job; the
+        other gets NothingToFilm."""
 
     def follow(self, studio: Studio, proposal: Proposal) -> Job:
         """Queue something else, which may be followed from here."""

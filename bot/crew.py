@@ -13,7 +13,7 @@ from storage.workers import Workers
 STARTING_SECONDS = 60.0  # for how long a worker that was started counts as alive before it has signed in
 
 
-MOST_FAILURES = MAX_ATTEMPTS + 1  # of workers one after the other: more than one job can kill, so it is no accident
+MOST_FAILURES = MAX_ATTEMPTS + 1  # of workers in a row; one bad job ends at most MAX_ATTEMPTS of them
 WRONG_SETTINGS = 2  # exit code of a worker that will never start
 
 

@@ -32,7 +32,7 @@ Developing = Generator[Frames, None, Shown]  # chunks [F, H, W, 3], and at the e
 
 @dataclass(frozen=True)
 class Exposed:
-    """A window whose latents are there, with what is left to do, for whatever threads.
+    """A window whose latents are finished, and the two things that are left to do. Any thread may do them.
 
     `develop` gives chunks of frames [F, H, W, 3] as they are decoded, and at its end what the film shows with them.
     `finish` makes of these chunks what is written.
@@ -112,9 +112,10 @@ class Ready:
 
     @contextmanager
     def on_a_stream_of_its_own(self, beside: bool) -> Iterator[None]:
-        """What is asked for here begins at that moment, `beside` what others ask for; it must wait for its end itself.
+        """The GPU does what the block asks for `beside` other work, after what was asked before this Ready was made.
 
-        The memory of tensors made here belongs to that stream; tensors made before must be held until the end.
+        The block itself must wait until all of it is done. The memory of tensors made here belongs to that stream;
+        tensors made before must be held until the end.
         """
         if self._event is None or not beside:
             yield

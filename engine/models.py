@@ -32,7 +32,7 @@ log = logging.getLogger("longtake.models")
 DEMO = Path(__file__).parent / "demo" / "weights"
 SVI2PRO = "svi2pro"
 ENHANCED = "svi2pro-enhanced"  # the same with experts that were distilled themselves
-SET_LORAS = {  # names that plans use for LoRAs whose files are called this or that
+SET_LORAS = {  # what plans call the LoRAs of the set, whatever their files are called
     "svi-pro-high": Part.SVI_HIGH,
     "svi-pro-low": Part.SVI_LOW,
     "lightning-high": Part.LIGHTNING_HIGH,
@@ -132,10 +132,10 @@ class ModelShelf:
         return loaded.networks
 
     def shrink(self) -> Tier | None:
-        """Let go of the models in use; from now on they are loaded in the next smaller tier, which comes back.
+        """Let go of the models in use, and return the next smaller tier, in which models are loaded from then on.
 
-        None, and nothing changes, where there is none. It is for whoever caught torch.OutOfMemoryError and let go of
-        it: its traceback holds what did not fit.
+        Without a smaller tier nothing changes, and None is returned. To be called after a torch.OutOfMemoryError was
+        caught and dropped: its traceback holds the tensors that did not fit.
         """
         smaller = (self.tier or Tier.RESIDENT).smaller()
         if smaller is not None:

@@ -17,7 +17,7 @@ class Channels:
         row = self._row(channel)
         if not row or not row["draft"]:
             return None
-        with suppress(Unreadable):  # as if it had been thrown away: nobody could talk there any more
+        with suppress(Unreadable):  # it counts as thrown away, or the channel could not talk again
             return stored(Draft, row["draft"], "The draft")
         return None
 
@@ -26,7 +26,7 @@ class Channels:
         self._keep(channel, "draft", draft.model_dump_json() if draft else None)
 
     def take_draft(self, channel: str) -> Draft | None:
-        """The draft, which is then no longer discussed. Of two that ask at once, one gets it."""
+        """Return the draft, and end its discussion. Of two that ask at once, one gets it and the other None."""
         sql = """
             UPDATE channels SET draft = NULL, taken = draft
             WHERE channel = :channel AND draft IS NOT NULL RETURNING taken

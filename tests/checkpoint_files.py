@@ -27,6 +27,13 @@ LLAMA_NAMES = {
 }  # fmt: skip
 
 
+def put(path: Path, tensors: Weights) -> Path:
+    """Save tensors, as torch does it where the name ends in .pth."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(tensors, path) if path.suffix == ".pth" else save_file(tensors, path)
+    return path
+
+
 def dit_weights(config: DiTConfig = DIT_CONFIG, seed: int = 1) -> Weights:
     network = DiT(config)
     randomise(network, seed)

@@ -1,13 +1,27 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["OMP_NUM_THREADS"] = "1"  # toy networks are faster on one thread; set before torch is first imported
 
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from storage.database import Database
+
 settings.register_profile("longtake", deadline=None)  # a busy machine is no failure
 settings.load_profile("longtake")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> "Iterator[Database]":
+    """An empty one, where those that run in the test's folder keep theirs."""
+    from storage.database import Database
+
+    with Database.open(tmp_path / "data" / "longtake.db") as database:
+        yield database
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from bot.discord.client import LongtakeClient
 from bot.discord.settings import DiscordSettings
 from bot.studio import Studio
 from engine.segments import write_segment
-from storage.schema import Film, Job, MediaId, Progress, Stage, Storyboard, Take
+from storage.schema import Film, Job, MediaId, Policy, Progress, Stage, Storyboard, Take
 from storage.timeline import film_frames
 
 
@@ -157,6 +157,11 @@ async def world(folder: Path, **more: Any) -> AsyncIterator[World]:
         channel = guild.create_text_channel("garden")
         ann, bob = (guild.add_member(env.create_user(name)) for name in ("ann", "bob"))
         yield World(env, client, client.studio, guild, channel, ann, bob, folder)
+
+
+def allow(w: World, **more: Any) -> None:
+    """Let people of the server film without being asked first, and for long; other terms may be named."""
+    w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(**{"approve": False, "minutes_per_day": 100, **more}))
 
 
 def texts_of(message: discord.Message) -> str:

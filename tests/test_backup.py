@@ -3,7 +3,6 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -23,12 +22,6 @@ from storage.schema import Errand, Film, StartImage, Take, UserError
 from storage.takes import Takes
 
 ERRAND = Errand(channel="c", requester="ann")
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "data" / "longtake.db") as database:
-        yield database
 
 
 @pytest.fixture

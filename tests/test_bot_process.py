@@ -90,11 +90,6 @@ async def bots(folder: Path, models: Path) -> AsyncIterator[Bots]:
                 await some.kill()
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database.open(tmp_path / "data" / "longtake.db")
-
-
 async def test_the_whole_walk_from_a_photo_to_a_sibling_with_a_bot_that_is_killed_in_a_render(
     tmp_path: Path, toy_models_dir: Path, database: Database
 ):

@@ -17,11 +17,6 @@ ERRAND = Errand(channel="discord:2", requester="discord:3")
 CARD = Card(id=0, place="discord:1", channel="discord:2", asker="discord:3", opened=datetime(2026, 1, 1, tzinfo=UTC))
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database.open(tmp_path / "longtake.db")
-
-
 def test_a_card_is_found_by_its_message_and_keeps_its_draft(database: Database) -> None:
     cards = Cards(database)
     card = cards.open(CARD)

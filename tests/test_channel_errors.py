@@ -9,7 +9,7 @@ from pathlib import Path
 import discord
 import numpy as np
 import pytest
-from discord_world import World, texts_of, world
+from discord_world import World, allow, texts_of, world
 from filming import SIZE, draw
 from PIL import Image
 
@@ -17,7 +17,7 @@ from engine.segments import write_segment
 from planner.director import Director
 from planner.moderation import Case, Moderator, Restricted, moderator, pattern_of
 from storage.renders import render_folder, segment_name
-from storage.schema import JobState, Policy
+from storage.schema import JobState
 from storage.timeline import WINDOW_FRAMES
 
 pytestmark = pytest.mark.asyncio
@@ -31,10 +31,6 @@ def said(result) -> str:
     assert parts, "every press is answered"
     assert all(message.ephemeral for message in parts), [message.content for message in parts]
     return "\n".join(message.content for message in parts)
-
-
-def allow(w: World, **more) -> None:
-    w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(**{"approve": False, "minutes_per_day": 100, **more}))
 
 
 async def film(w: World, who=None, story: str = STORY, **more) -> str:

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_files import cast, dit_weights, eight_bits, shards, text_weights, vae_weights
+from checkpoint_files import cast, dit_weights, eight_bits, put, shards, text_weights, vae_weights
 from oracles import dit_to_diffusers, vae_to_diffusers
-from safetensors.torch import save_file
-from torch import Tensor
 
 from engine.checkpoints import Part, find_models, load_dit
 from engine.checkpoints.find import expert_of
@@ -25,12 +23,6 @@ TEXT = from_official(text_weights())
 LORA = {"blocks.0.self_attn.q.lora_A.default.weight": torch.zeros(1, 128)}
 TAE = {"decoder.1.weight": torch.zeros(1)}
 NEEDED = {Part.HIGH_NOISE, Part.LOW_NOISE, Part.VAE, Part.TEXT_ENCODER, Part.TOKENIZER, Part.SVI_HIGH, Part.SVI_LOW}
-
-
-def put(path: Path, tensors: dict[str, Tensor]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(tensors, path) if path.suffix == ".pth" else save_file(tensors, path)
-    return path
 
 
 def put_tokenizer(path: Path, tokens: int = 20, end: int = 1) -> Path:

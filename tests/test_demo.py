@@ -19,8 +19,8 @@ from engine.demo.reading import LEVELS, NAMES, controls
 from engine.demo.stage import SLOTS, STRIDE, WINDOW, Stage, colours
 from engine.demo.student import narrowed
 from engine.demo.tokens import FIRST_SLOT, Tokens
-from engine.demo.train_vae import FARTHEST, NEAREST, estranged, moved, moves
 from engine.demo.training import no_tokens
+from engine.demo.vae_losses import FARTHEST, NEAREST, estranged, moved, moves
 from engine.models import DEMO
 from engine.parts import load_network
 from engine.pixels import picture_to_pixels

@@ -1,7 +1,7 @@
 """A budget for the media store: which videos go, and that a film whose video is gone goes on as if it were there."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,12 +34,6 @@ from storage.takes import Takes
 
 ERRAND = Errand(channel="c", requester="ann")
 KIB = 1024
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "db") as database:
-        yield database
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from filming import PHOTO, draw, film_plan, window
+from renderings import continued, frames_of
 from safetensors.torch import load_file, save_file
 from skimage.color import rgb2lab
 
 from engine.models import ModelShelf
 from engine.pipeline import Rendering, render
 from engine.segments import write_segment
-from storage.footage import probe, read_frames
+from storage.footage import probe
 from storage.schema import ContinueTake, ContinueVideo, Finish, Plan, Progress, Seam, Size, Stage
 from storage.timeline import film_frames
 
@@ -40,11 +41,6 @@ def film(shelf: ModelShelf, tmp_path_factory: pytest.TempPathFactory) -> Film:
 
 def planned(numbers: list[int], changed: dict[str, object], source: ContinueTake | ContinueVideo | None = None) -> Plan:
     return film_plan([window(number) for number in numbers], source).model_copy(update=changed)
-
-
-def continued(rendering: Rendering, windows: int) -> tuple[ContinueTake, dict[str, Path]]:
-    source = ContinueTake(video="c" * 64, tail="d" * 64, head_windows=windows, head_frames=rendering.frames)
-    return source, {"c" * 64: rendering.video, "d" * 64: rendering.tail}
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +74,6 @@ def further(film: Film) -> Rendering:
 def packets_of(rendering: Rendering) -> list[tuple[int | None, bytes]]:
     with av.open(rendering.video) as container:
         return [(packet.pts, bytes(packet)) for packet in container.demux(video=0)]
-
-
-def frames_of(rendering: Rendering) -> np.ndarray:
-    return np.stack(list(read_frames(rendering.video)))
 
 
 def seam_of(rendering: Rendering) -> Seam:

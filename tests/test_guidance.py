@@ -2,9 +2,9 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
+from noise import noise_of, official_grid
 from torch import Tensor
 
 from engine.guidance import Momentum, apg, cfg, cfg_star, phase_at
@@ -14,10 +14,6 @@ from storage.schema import Expert, Phase, Solver
 
 def hand_made(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1, 1)
-
-
-def noise_of(seed: int, shape: tuple[int, ...] = (2, 3, 2, 4, 5)) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 POSITIVE, NEGATIVE = noise_of(1), noise_of(2)
@@ -103,11 +99,6 @@ def phases_at(*thresholds: float) -> tuple[Phase, ...]:
         Phase(expert=expert, above=above, guidance=1 + number)
         for number, (expert, above) in enumerate(zip(experts, (*thresholds, 0.0), strict=True))
     )
-
-
-def official_grid(steps: int, shift: float = 5.0) -> list[float]:
-    levels = np.linspace(float(np.float32(0.999)), 0, steps + 1)[:-1]
-    return [*(shift * levels / (1 + (shift - 1) * levels)).tolist(), 0.0]
 
 
 def split(phases: tuple[Phase, ...], steps: int, shift: float = 5.0) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from filming import PHOTO, SIZE, draw, film_plan, window
+from noise import noise_of
 from PIL import Image
 from torch import Tensor
 
@@ -25,11 +26,7 @@ GRID = tuple(1 - step / 10 for step in range(11))
 SHAPE = (1, 2, 5, 2, 4)
 
 
-def noise_of(seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-NOISE, VIDEO = noise_of(1), noise_of(2)
+NOISE, VIDEO = noise_of(1, SHAPE), noise_of(2, SHAPE)
 LEFT = torch.zeros(1, 1, 1, 2, 4)
 LEFT[..., :2] = 1  # the film may change on the left
 

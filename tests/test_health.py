@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -27,12 +26,6 @@ ERRAND = Errand(channel="lobby", requester="ada")
 PLAN = film_plan([window(1, PHOTO), window(2)])
 FILM = Film(video="b" * 64, tail="c" * 64, frames=157, render_seconds=13.0)
 NOTHING = Figures(0, 0, 0.0, 0, {}, {}, {})
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "longtake.db") as database:
-        yield database
 
 
 # ---- figures ----

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlite_utils
+from clock import Clock
 from waiting import LIMIT_SECONDS
 
 from storage.database import Database
@@ -58,28 +59,9 @@ def plan(title="Rain"):
     )
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self):
-        self.seconds = 1_800_000_000.25
-
-    def __call__(self):
-        return self.seconds
-
-    def advance(self, seconds):
-        self.seconds += seconds
-
-
 @pytest.fixture
 def clock():
-    return Clock()
-
-
-@pytest.fixture
-def database(tmp_path):
-    with Database.open(tmp_path / "data" / "longtake.db") as database:
-        yield database
+    return Clock(1_800_000_000.25)
 
 
 @pytest.fixture

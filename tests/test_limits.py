@@ -6,7 +6,7 @@ from pathlib import Path
 
 import discord
 import pytest
-from discord_world import World, texts_of, world
+from discord_world import World, allow, texts_of, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_jobs import ERRAND, plan
@@ -18,10 +18,6 @@ from storage.requests import HOUR, Requests
 from storage.schema import JobState, Policy, UserError
 
 STORY = "5 s of my dog, he runs to the sea at 2 seconds"
-
-
-def allow(w: World, **more) -> None:
-    w.studio.manners.keep_policy(f"discord:{w.guild.id}", Policy(**{"approve": False, "minutes_per_day": 100, **more}))
 
 
 def said(result) -> str:

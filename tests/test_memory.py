@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoint_files import put
 from filming import film_plan, window
-from test_models import SIZES, as_comfyui, put
+from test_models import SIZES, as_comfyui
 from test_models import lora as lora_weights
 
 from engine.denoise import denoise

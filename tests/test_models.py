@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_files import dit_weights, vae_weights
+from checkpoint_files import dit_weights, put, vae_weights
 from filming import PHOTO, draw, film_plan, window
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.demo.untrained import byte_tokenizer
@@ -24,11 +23,6 @@ from storage.schema import Expert, Lora, Plan, UserError
 
 SIZES = DiTConfig(dim=128, ffn_dim=32, freq_dim=16, heads=1, layers=2, text_dim=16)
 SVI = (Lora(name="svi-pro-high", strength="1;0"), Lora(name="svi-pro-low", strength="0;1"))
-
-
-def put(path: Path, tensors: dict[str, Tensor]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path)
 
 
 def lora(seed: int) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
 import pytest
+from clock import Clock
 
 from engine.pace import Pace
 from storage.schema import Progress, Stage
@@ -6,13 +7,6 @@ from storage.schema import Progress, Stage
 
 def at(stage: Stage, window: int, step: int) -> Progress:
     return Progress(stage=stage, window=window, windows=3, step=step, steps=4)
-
-
-class Clock:
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def play(pace: Pace, clock: Clock, *played: tuple[float, Progress]) -> list[float | None]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from filming import OTHER_PHOTO, PHOTO, SIZE, draw, film_plan, window
+from renderings import continued, frames_of
 from safetensors.torch import load_file
 
 from engine.models import ModelShelf
@@ -57,15 +58,6 @@ def film(shelf: ModelShelf, tmp_path: Path) -> Film:
         return render(plan, replace(shelf.load(plan), beside=beside), out, **options)
 
     return render_in
-
-
-def frames_of(rendering: Rendering) -> np.ndarray:
-    return np.stack(list(read_frames(rendering.video)))
-
-
-def continued(rendering: Rendering, windows: int) -> tuple[ContinueTake, dict[str, Path]]:
-    source = ContinueTake(video="c" * 64, tail="d" * 64, head_windows=windows, head_frames=rendering.frames)
-    return source, {"c" * 64: rendering.video, "d" * 64: rendering.tail}
 
 
 def test_a_film_has_81_frames_and_76_more_for_each_further_window(film: Film):

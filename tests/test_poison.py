@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,12 +22,6 @@ PLAN = film_plan([window(1), window(2)])
 FILM = Film(video="b" * 64, tail="c" * 64, frames=157, render_seconds=2.0)
 STRANGE = ['{"storyboard": 1}', "{}", "no JSON", ""]  # of a newer Longtake, of an older one, damaged, gone
 PROCESSES = get_context("spawn")
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with Database.open(tmp_path / "db") as database:
-        yield database
 
 
 @pytest.fixture
@@ -111,7 +104,7 @@ def test_a_draft_that_cannot_be_read_is_none(database: Database) -> None:
 
 def work(folder: Path) -> None:
     """A worker in small: it dies of what ann asked, and fails what has no file, as a real one does."""
-    with Database.open(folder / "db") as database:
+    with Database.open(folder / "data" / "longtake.db") as database:
         jobs, media = Jobs(database), Media(folder / "media")
         while (job := jobs.claim(str(os.getpid()), lease_seconds=0.05)) is not None:
             if job.errand.requester == "ann":

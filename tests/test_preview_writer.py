@@ -2,13 +2,14 @@
 
 import errno
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from clock import Clock
 from faults import FaultyShelf
 from filming import OTHER_PHOTO, PHOTO, SIZE, draw, film_plan, window
 from PIL import Image
@@ -37,21 +38,11 @@ LONG = film_plan([window(1), window(2)], sampling=Sampling(
 VIDEO = torch.zeros(1, 16, 3, 6, 8)
 
 
-@dataclass
-class Clock:
-    """A clock that goes on when it is told to."""
-
-    time: float = 0.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
 def slow(clock: Clock, costs: float) -> Previewer:
     """A previewer of grey pictures for whose four moments `clock` goes on so many seconds together."""
 
     def pictures(latents: Tensor) -> Pictures:
-        clock.time += costs / 3  # VIDEO has three moments
+        clock.advance(costs / 3)  # VIDEO has three moments
         return np.full((latents.shape[2], 6, 8, 3), 128, np.uint8)
 
     return pictures
@@ -69,8 +60,8 @@ def drawn_at(writer: PreviewWriter, clock: Clock, step_seconds: float) -> list[f
     """The times at which a window's steps were followed by a picture."""
     times = []
     for step in range(1, STEPS + 1):
-        clock.time += step_seconds
-        before, asked = writer.spent, clock.time
+        clock.advance(step_seconds)
+        before, asked = writer.spent, clock.seconds
         writer.see(step, VIDEO)
         if writer.spent > before:
             times.append(asked)
@@ -83,9 +74,9 @@ def test_pictures_come_with_a_pause_between_them_and_none_after_the_last_step(tm
     times = drawn_at(writer, clock, PAUSE_SECONDS / 2)
     assert len(times) >= STEPS / 3 - 1
     assert min(np.diff([0.0, *times])) >= PAUSE_SECONDS
-    assert times[-1] < clock.time - PAUSE_SECONDS / 4
+    assert times[-1] < clock.seconds - PAUSE_SECONDS / 4
     short = begin(tmp_path, clock, costs=0.001)
-    clock.time += 10 * PAUSE_SECONDS
+    clock.advance(10 * PAUSE_SECONDS)
     short.see(STEPS, VIDEO)
     assert short.spent == 0
 
@@ -97,11 +88,11 @@ def test_whatever_a_picture_costs_a_window_gives_it_a_hundredth_of_its_time(tmp_
     writer = begin(tmp_path, clock, costs)
     drawn_at(writer, clock, 3.0)
     for number in (2, 1, 2, 1, 2):
-        began = clock.time
+        began = clock.seconds
         writer.begin(number, continues=True)
         drawn_at(writer, clock, 3.0)
         if costs <= 0.3:
-            assert 0 < writer.spent <= SHARE * (clock.time - began)
+            assert 0 < writer.spent <= SHARE * (clock.seconds - began)
 
 
 def test_a_slow_picture_is_not_the_last_of_a_film(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from itertools import count, repeat
 
 import pytest
 import torch
+from noise import noise_of
 from torch import Tensor
 
 from engine.refiner import refined
@@ -11,11 +12,6 @@ from engine.samplers import STEPS, Walk, noised, sample
 from storage.schema import RefinedSteps, Refiner, Solver, UserError, parse_refiner_plan
 
 GRID = (1.0, 0.9, 0.7, 0.4, 0.0)
-SHAPE = (1, 2, 3, 4, 5)
-
-
-def noise_of(seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def noises():

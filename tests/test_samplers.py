@@ -7,21 +7,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from noise import noise_of, official_grid, shifted
 from torch import Tensor
 
 from engine.samplers import STEPS, TRUNCATING, Walk, in_thousandths, sample, seen_by_network, shown_levels
 from storage.schema import Solver
-
-SHAPE = (2, 4, 3, 5, 6)
-
-
-def shifted(levels: np.ndarray, shift: float = 5.0) -> list[float]:
-    return (shift * levels / (1 + (shift - 1) * levels)).tolist()
-
-
-def official_grid(steps: int, shift: float = 5.0) -> list[float]:
-    """Wan2.2's UniPC grid: from float32(0.999) down."""
-    return [*shifted(np.linspace(float(np.float32(0.999)), 0, steps + 1)[:-1], shift), 0.0]
 
 
 def full_grid(steps: int) -> list[float]:
@@ -34,10 +24,6 @@ def some_velocity(latents: Tensor, sigma: Tensor) -> Tensor:
     level = sigma.to(latents.dtype).view(-1, 1, 1, 1, 1)
     place = torch.linspace(-1, 1, latents[0].numel()).view(latents.shape[1:]).to(latents)
     return torch.tanh(1.3 * latents + place * level) - 0.3 * latents * level + 0.2 * latents.roll(1, -1)
-
-
-def noise_of(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def walked(solver: Solver, velocity, noise: Tensor, grid: list[float]) -> Tensor:

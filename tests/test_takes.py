@@ -2,7 +2,6 @@
 
 import pytest
 
-from storage.database import Database
 from storage.jobs import Jobs
 from storage.schema import (
     Errand,
@@ -31,12 +30,6 @@ PLAN = Plan(
     seed=7,
     model="demo",
 )
-
-
-@pytest.fixture
-def database(tmp_path):
-    with Database.open(tmp_path / "longtake.db") as database:
-        yield database
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ async def test_words_and_reactions_of_a_gap_are_found_also_where_nobody_spoke_be
         server.messages[CHANNEL + 1] = {}
         async with connected(server, tmp_path) as w:
             await w.film(await w.card())
-            await until(w.server.films)
+            await until(lambda: not w.studio.cards.followed())
         await server.react(BOB, server.films()[0], "🔁")
         await server.say(BOB, "@ help", where=CHANNEL + 1)
         async with connected(server, tmp_path) as w:

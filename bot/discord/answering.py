@@ -1,4 +1,4 @@
-"""How an interaction is answered: at once, by nobody's token later than it lives, and never with a traceback."""
+"""How an interaction is answered: at once, only while its token is valid, and never with a traceback."""
 
 import logging
 import secrets

@@ -31,7 +31,7 @@ from storage.schema import Card, Job, JobState, UserError
 
 log = logging.getLogger(__name__)
 CARDS_AT_ONCE, UPLOADS_AT_ONCE = 16, 3
-MOST_SHOWN = 2000  # cards at rest of which is known what they show; of another one that is sent once more
+MOST_SHOWN = 2000  # cards at rest of which it is remembered what they show; any other is edited once more, in vain
 DRAWN_SECONDS = 15.0  # at least, between two pictures of windows under way on one card: each is an upload
 PAUSE_SECONDS = 2.5  # that saying so may take, of the few that a process has after SIGTERM
 
@@ -92,7 +92,7 @@ class Board:
             await self._shown[card].shows.attempt(self._show(known, at_once=True), self._first)
 
     def owe(self, card: int) -> None:
-        """Show a card at the next turn of the watch, if that is not done before; also one that nothing else changes."""
+        """Have the watch show a card at its next turn, unless it is shown before; also a card that is not followed."""
         self._owed.add(card)
 
     async def fail(self, card: int, reason: str) -> None:

@@ -1,7 +1,7 @@
 """After a gap, of a second or of a week: what was asked meanwhile, and what we were at when we ended.
 
-How far a channel was read is a claim about everything before: so as long as the gap before this session is not looked
-through, what is heard in this session moves no mark. Who is killed in between looks through it again.
+The mark of a channel says that everything up to it was heard. So until the gap before this session is looked through,
+what is heard in this session does not move the mark. A bot that is killed meanwhile looks through the gap again.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Gap:
             self._studio.manners.keep_note(NOTE, str(self._began))
 
     def closed(self, channel: str) -> bool:
-        """Whether nothing of a channel was missed before this session, or is looked at now."""
+        """Whether the gap before this session was looked through in a channel."""
         return self._behind is not None and channel not in self._behind
 
     async def close(self) -> None:

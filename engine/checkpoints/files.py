@@ -112,7 +112,7 @@ class TorchFile:
         self.container = "pth"
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of a strange protocol, which is read or is not
+                warnings.simplefilter("ignore", UserWarning)  # of the protocol: it is read all the same, or fails
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except pickle.UnpicklingError as error:
             raise UserError(f"{path.name} is refused: it holds more than tensors, or was cut short.") from error

@@ -225,8 +225,8 @@ def _move_of(film: Film) -> str | None:
     return (("left", "right"), ("up", "down"), ("out", "in"))[axis][int(whole[axis] > 0)]
 
 
-def main() -> None:
-    """Measure everything that the model card states."""
+def arguments() -> argparse.Namespace:
+    """What the command is told."""
     parser = argparse.ArgumentParser(description="Measure the demonstration model.")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--photos", type=Path, default=Path(".train/data/validation"))
@@ -239,7 +239,12 @@ def main() -> None:
         "--only", nargs="*", default=["steps", "vae", "camera", "near", "effects", "dawn", "onset", "long"]
     )
     parser.add_argument("--device", type=torch.device, default=CPU)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure everything that the model card states."""
+    args = arguments()
     torch.set_num_threads(args.threads)
     start = time.monotonic()
 

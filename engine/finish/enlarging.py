@@ -40,7 +40,7 @@ def load_upscaler(file: Path, device: torch.device) -> Callable[[Tensor], Tensor
     """The network in a file, of whatever kind it is. UserError when spandrel is not here, or does not know it."""
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
-    except (ImportError, RuntimeError) as error:  # torchvision, which it needs, fails so beside another torch
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
         raise UserError(
             f"Enlarging with {file.stem} needs spandrel, which cannot be used here: pip install 'longtake[upscaling]'."
         ) from error

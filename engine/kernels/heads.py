@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.kernels import fused
 from engine.kernels.rows import FP8, FP8_MAX, SMALLEST, rms_norm
 
-SAMPLED = 17  # of so many tokens one tells where all lie; a prime, so that it meets every column of a frame
+SAMPLED = 17  # the centre is that of every 17th token; a prime, so that tokens of all columns are among them
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def quantised_heads(x: Tensor, *, centred: bool = True) -> Heads:
 
     `centred` is for values and keys; queries must stay as they are.
 
-    NOTE: for values this is no refinement. What all tokens share is rounded alike in all of them, so no sum over tokens
-    evens it out, and long sums of fp8 products lose low bits: without it a network's cosine was 0.98, not 0.999.
+    NOTE: values must be centred. What all tokens share has the same rounding error in each of them, which no sum over
+    tokens evens out, and long sums of fp8 products lose low bits: without it a network's cosine was 0.98, not 0.999.
     """
     centre = (
         x[:, ::SAMPLED].mean(1, dtype=torch.float32) if centred else x.new_zeros(x[:, 0].shape, dtype=torch.float32)

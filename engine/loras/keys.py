@@ -54,7 +54,7 @@ _OTHER_NAMES = (
     (r"^time_projection\.1$", "condition_embedder.time_proj"),
 )
 
-# Wan2.1 I2V reads the picture through a branch of its own, which Wan2.2 no longer has.
+# Wan2.1 I2V reads the picture through a branch of its own, which Wan2.2 does not have.
 _IMAGE_BRANCH = re.compile(
     r"(?<![a-z])(?:k_img|v_img|norm_k_img|img_emb|add_k_proj|add_v_proj|norm_added_[kq]|image_embedder)(?![a-z])"
 )

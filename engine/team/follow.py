@@ -50,7 +50,7 @@ def follow(loader_of: LoaderOf) -> None:
         log.exception("cannot go on")
         last = Reply(cause="fault", error=f"{type(error).__name__}: {_line(error)}")
     _say(replies, last)
-    os._exit(1)  # nothing is waited for: not even what a GPU still has to do
+    os._exit(1)  # at once, without waiting for work that the GPU has not finished
 
 
 def _obey(orders: "SimpleQueue[Order]", replies: BinaryIO, loader_of: LoaderOf) -> None:
@@ -74,7 +74,7 @@ class Follower:
         self.device = torch.device(join.device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
-            torch.zeros(1, device=self.device)  # or what is wrong with it is found while others wait
+            torch.zeros(1, device=self.device)  # a GPU that fails does so here, before others wait for this process
         if join.settings.threads:
             torch.set_num_threads(join.settings.threads)
         self._memory_gib = join.settings.memory_gib

@@ -28,11 +28,11 @@ from storage.schema import UserError
 FOLLOW = (sys.executable, "-m", "engine", "follow")
 EXCHANGE_TIMEOUT = timedelta(minutes=5)  # longer than the first forward's kernels take to compile
 LISTENING_SECONDS = 0.1  # between two looks at followers while a group is made
-ENDING_SECONDS = 5.0  # for the news that a process ended, behind the exchange that failed because of it
+ENDING_SECONDS = 5.0  # after an exchange failed: how long to wait for word of the process whose end was the cause
 ENVIRONMENT = {  # of the group, unless the machine's owner says otherwise
     "GLOO_SOCKET_IFNAME": "lo",
     "NCCL_SOCKET_IFNAME": "lo",  # one machine: nobody else is to reach it
-    "NCCL_NVLS_ENABLE": "0",  # multicast over NVLink, which many machines do not allow; nothing here adds up
+    "NCCL_NVLS_ENABLE": "0",  # multicast over NVLink: many machines forbid it, and it only makes sums faster
     "TORCH_NCCL_ASYNC_ERROR_HANDLING": "2",  # what waits in vain is ended, and this process goes on
 }
 
