@@ -1,5 +1,6 @@
 """A conversation with the director: a message in its context, and what it is answered with."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from planner.rules import CREDIT
 from planner.wishes import grant
 from storage.cards import NothingToFilm
 from storage.channels import Channels
-from storage.schema import Draft, Intent, IntentKind, Job, JobState, Request, Take, UserError, Wishes
+from storage.schema import Draft, Intent, IntentKind, Job, Request, Take, UserError, Wishes
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Conversation:
             case IntentKind.SETTINGS if intent.wishes != Wishes():
                 return Reply(self._remember(wish.channel, intent.wishes))
             case IntentKind.STATUS | IntentKind.SETTINGS | IntentKind.HELP:
-                return Reply(answer(intent, self._facts(wish.channel)))
+                return Reply(answer(intent, await asyncio.to_thread(self._facts, wish.channel)))
         proposal = await self._studio.propose(wish, turn.request, intent, context, on_planning)
         proposal = replace(proposal, notes=(*turn.notes, *proposal.notes))
         if intent.kind is IntentKind.ANOTHER_TAKE and context.take:
@@ -151,7 +152,7 @@ class Conversation:
         wish, intent = turn.wish, turn.intent
         if wish.message and (done := self._studio.jobs.cancelled_by(wish.message)):
             return f"Job {done} is cancelled."
-        jobs = self._studio.jobs.queue(wish.channel)
+        jobs = self._studio.jobs.open_in(wish.channel)
         if intent.job is not None and intent.job not in {job.id for job in jobs}:
             raise UserError(f"There is no job {intent.job} to cancel in this channel.")
         own = [
@@ -179,16 +180,13 @@ class Conversation:
         return (*granted, "The next films of this channel begin with that.")
 
     def _facts(self, channel: str) -> Facts:
-        jobs = self._studio.jobs.queue(channel)
         return Facts(
             settings=self._studio.settings,
             preset=self._studio.preset,
             planner=f"Planned by {self._studio.model.name}." if self._studio.model else CREDIT,
             wishes=self._studio.channels.wishes(channel),
-            jobs=tuple(
-                (job, self._studio.jobs.position(job.id) if job.state is JobState.QUEUED else None) for job in jobs
-            ),
-            waiting=len(self._studio.jobs.queue()),
+            jobs=tuple(self._studio.jobs.placed(channel)),
+            waiting=sum(self._studio.jobs.counts()),
             takes=tuple(self._studio.takes.history(channel, limit=20)),
             loras=tuple(lora.title for lora in self._studio.library.entries()),
         )

@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime, timedelta
 
-from bot.line import Line
+from bot.line import Lines
 from bot.wish import Wish
 from storage.cards import Cards
 from storage.forget import Spent
@@ -18,12 +18,13 @@ DAY = timedelta(hours=24)
 class Quota:
     """Of one studio."""
 
-    def __init__(self, jobs: Jobs, takes: Takes, cards: Cards, spent: Spent, requests: Requests) -> None:
+    def __init__(self, jobs: Jobs, takes: Takes, cards: Cards, spent: Spent, requests: Requests, lines: Lines) -> None:
         self._jobs = jobs
         self._takes = takes
         self._cards = cards
         self._spent = spent
         self._requests = requests
+        self._lines = lines
 
     def used_minutes(self, person: str) -> float:
         """Minutes of film that a person had in the last 24 hours."""
@@ -38,7 +39,7 @@ class Quota:
 
     def waiting(self, person: str) -> int:
         """A person's films that wait or are being filmed."""
-        return sum(job.errand.requester == person for job in self._jobs.queue())
+        return sum(self._jobs.counts(person))
 
     def require_welcome(self, person: str, policy: Policy) -> None:
         """UserError for who may not ask for anything."""
@@ -78,7 +79,7 @@ class Quota:
         """UserError if too many films wait: of the person, or of the whole server."""
         waiting = self.waiting(wish.requester)
         if waiting >= policy.queue_per_person:
-            frees = Line(self._jobs, self._takes).soonest(wish.requester)
+            frees = self._lines.now().soonest(wish.requester)
             when = f" The next place frees in about {minutes(frees)}." if frees else ""
             raise UserError(
                 f"You have {waiting} films waiting; the limit is {policy.queue_per_person}.{when} You can cancel one."

@@ -18,7 +18,7 @@ from typing import Self
 from bot.crew import Crew
 from bot.guided import guided
 from bot.intake import Intake, Photo
-from bot.line import Line
+from bot.line import Line, Lines
 from bot.proposal import Proposal, draft_of
 from bot.quota import Quota
 from bot.settings import BotSettings
@@ -98,7 +98,8 @@ class Studio:
         self.seen = Seen(database)
         self.manners = Manners(database)
         self.requests = Requests(database)
-        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database), self.requests)
+        self.lines = Lines(self.jobs, self.takes)
+        self.quota = Quota(self.jobs, self.takes, self.cards, Spent(database), self.requests, self.lines)
         self.forget = Forget(database, self.media, settings.renders, settings.data_dir / "copies")
         self.eviction = Eviction(database, self.media, settings.media_gb)
         self.library = LoraLibrary(settings.lora_dir)
@@ -174,7 +175,7 @@ class Studio:
 
     def line(self) -> Line:
         """Who is filmed and who waits, as things stand."""
-        return Line(self.jobs, self.takes)
+        return self.lines.now()
 
     def figures(self) -> Figures:
         """How the studio does."""

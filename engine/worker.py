@@ -165,7 +165,8 @@ class Worker:
         """Remove what nobody needs: folders of jobs that will never be rendered again, and files half written.
         What failed lately may be tried again."""
         folders = list(self.settings.renders.glob("*"))  # first, or a job that comes meanwhile would lose its folder
-        wanted = {str(job.id) for job in self.jobs.queue()} | {str(job) for job in self.jobs.failed_since(KEPT_SECONDS)}
+        wanted = {str(turn.job) for turn in self.jobs.turns()}
+        wanted |= {str(job) for job in self.jobs.failed_since(KEPT_SECONDS)}
         for folder in folders:
             if folder.name not in wanted:
                 shutil.rmtree(folder, ignore_errors=True)

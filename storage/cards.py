@@ -110,6 +110,14 @@ class Cards:
         """
         return int(self._database.rows(sql, {"place": place})[0]["waiting"])
 
+    def following(self, place: str) -> dict[int, Card]:
+        """The cards of a server whose films wait or are being filmed, by job; a film has one."""
+        sql = """
+            SELECT cards.* FROM jobs JOIN cards ON cards.job = jobs.id
+            WHERE jobs.state IN ('queued', 'running') AND cards.place = :place ORDER BY cards.id
+        """
+        return {row["job"]: _card(row) for row in self._database.rows(sql, {"place": place})}
+
     def of(self, asker: str) -> list[Card]:
         """All cards of a person, oldest first."""
         rows = self._database.rows("SELECT * FROM cards WHERE asker = :asker ORDER BY id", {"asker": asker})

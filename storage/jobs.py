@@ -15,9 +15,12 @@ A row that cannot be read any more, as after a downgrade, is nobody else's troub
 is told so, and who would claim it marks it failed and claims the next one.
 """
 
+import itertools
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import sqlite_utils
 
@@ -38,12 +41,12 @@ from storage.takes import insert_take, require_take
 MAX_ATTEMPTS = 3  # unless the owner wants others: after this many failures a job has failed; a released one is none
 
 _HELD = "id = :job AND attempts = :attempt AND state = 'running'"
-_TURNS = """
-    SELECT id, row_number() OVER (ORDER BY turn, last_ms, id) AS place FROM (
-        SELECT id, requester, row_number() OVER (PARTITION BY requester ORDER BY id) AS turn
-        FROM jobs AS waiting WHERE state = 'queued'
-    ) JOIN turns USING (requester)
+# Who waits, by an index that holds those alone; each person's first job has turn 1. CROSS JOIN: in this order.
+_WAITING = """
+    SELECT waiting.id AS id, requester, last_ms, row_number() OVER (PARTITION BY requester ORDER BY waiting.id) AS turn
+    FROM turns CROSS JOIN jobs AS waiting INDEXED BY jobs_waiting USING (requester) WHERE state = 'queued'
 """
+_TURNS = f"SELECT id, row_number() OVER (ORDER BY turn, last_ms, id) AS place FROM ({_WAITING})"
 _NEXT = (
     "SELECT next FROM turns ORDER BY last_ms, next LIMIT 1"  # the first place of _TURNS, without looking at the rest
 )
@@ -52,6 +55,15 @@ _MAY_GATHER = """
     attempts - releases = :most AND EXISTS (SELECT 1 FROM events WHERE job = jobs.id AND kind = 'window')
 """
 _AGAIN_AFTER_LOSS = f"({_MAY_RETRY} OR {_MAY_GATHER})"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A job that runs or waits, without what is to be filmed. Place 1 is claimed next; None is running."""
+
+    job: int
+    requester: str
+    place: int | None
 
 
 class Fenced(Exception):
@@ -135,11 +147,49 @@ class Jobs:
         rows = self._database.rows("SELECT state FROM jobs WHERE id = :job", {"job": job})
         return not rows or rows[0]["state"] == JobState.CANCELLED
 
+    def turns(self) -> list[Turn]:
+        """What is running and what is queued, in the order of `queue`. Reads no plan: quick, however many wait."""
+        sql = f"""
+            SELECT id, requester, 0 AS turn, 0 AS last_ms FROM jobs WHERE state = 'running'
+            UNION ALL SELECT id, requester, turn, last_ms FROM ({_WAITING}) ORDER BY turn, last_ms, id
+        """
+        place, turns = itertools.count(1), []
+        for row in self._database.rows(sql, {}):
+            turns.append(Turn(row["id"], row["requester"], next(place) if row["turn"] else None))
+        return turns
+
     def queue(self, channel: str | None = None) -> list[Job]:
         """Jobs that are running or queued, those in work first, then in the order in which they will be claimed."""
-        where = "state IN ('queued', 'running')" + (" AND channel = :channel" if channel is not None else "")
-        turns = f"LEFT JOIN ({_TURNS}) AS turns USING (id) WHERE {where} ORDER BY state = 'queued', place, id"
-        return self._select(turns, {"channel": channel})
+        return [job for job, _ in self.placed(channel)]
+
+    def placed(self, channel: str | None = None) -> list[tuple[Job, int | None]]:
+        """The same with the place of each, as in `position`. NOTE: reads every plan; `turns` and `counts` do not."""
+        here = "" if channel is None else "WHERE channel = :channel"
+        line = f"SELECT id, 0 AS place FROM jobs WHERE state = 'running' UNION ALL {_TURNS}"
+        sql = f"SELECT jobs.*, line.place FROM ({line}) AS line CROSS JOIN jobs USING (id) {here} ORDER BY place, id"
+        rows = self._database.rows(sql, {"channel": channel})
+        places = {row["id"]: row["place"] or None for row in rows}
+        return [(job, places[job.id]) for job in readable_jobs(rows)]
+
+    def open_in(self, channel: str) -> list[Job]:
+        """Jobs of a channel that are running or queued, oldest first."""
+        where = "WHERE channel = :channel AND state IN ('queued', 'running') ORDER BY id"
+        return self._select(where, {"channel": channel})
+
+    def some(self, jobs: Iterable[int]) -> list[Job]:
+        """The jobs of these numbers, but for those that are gone or cannot be read."""
+        numbers = json.dumps(list(jobs))
+        return self._select("WHERE id IN (SELECT value FROM json_each(:jobs))", {"jobs": numbers})
+
+    def counts(self, requester: str | None = None) -> tuple[int, int]:
+        """How many jobs are running and how many are queued: of all, or of a person."""
+        whose = "" if requester is None else "AND requester = :requester"
+        sql = f"""
+            SELECT (SELECT count(*) FROM jobs INDEXED BY jobs_by_state WHERE state = 'running' {whose}) AS running,
+                (SELECT count(*) FROM jobs INDEXED BY jobs_waiting WHERE state = 'queued' {whose}) AS queued
+        """
+        (row,) = self._database.rows(sql, {"requester": requester})
+        return int(row["running"]), int(row["queued"])
 
     def any_open(self) -> bool:
         """Whether a job is running or queued."""
@@ -169,6 +219,14 @@ class Jobs:
         sql = "SELECT * FROM events WHERE job = :job AND id > :after ORDER BY id"
         rows = self._database.rows(sql, {"job": job, "after": after})
         return [JobEvent(at=to_datetime(row.pop("at_ms")), **row) for row in rows]
+
+    def happened(self, after: int | None) -> tuple[set[int], int]:
+        """The jobs to which something happened since event `after`, and the newest event, for the next call; with None,
+        that alone."""
+        if after is None:
+            return set(), self._database.rows("SELECT coalesce(max(id), 0) AS id FROM events", {})[0]["id"]
+        rows = self._database.rows("SELECT id, job FROM events WHERE id > :after", {"after": after})
+        return {row["job"] for row in rows}, max((row["id"] for row in rows), default=after)
 
     # ---- for workers ----
 

@@ -38,7 +38,7 @@ def database(tmp_path_factory) -> Iterator[Database]:
 
 
 def quota_in(database: Database, clock: Callable[[], float]) -> Quota:
-    return Quota(None, None, None, None, Requests(database, clock))
+    return Quota(None, None, None, None, Requests(database, clock), None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3 * int(HOUR)), st.booleans()), max_size=60), st.integers(1, 12))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filming import film_plan, window
 
-from bot.line import Line
+from bot.line import Lines
 from storage.cards import Cards
 from storage.channels import Channels
 from storage.check import Check
@@ -46,7 +46,7 @@ def test_a_job_whose_plan_cannot_be_read_fails_and_the_next_one_is_claimed(
     strange, good = enqueued(jobs, "ann"), enqueued(jobs, "bob")
     spoil(database, "jobs", strange.id, plan=text)
     assert [job.id for job in jobs.queue()] == [good.id]
-    assert Line(jobs, Takes(database)).places[good.id].number == 1
+    assert Lines(jobs, Takes(database)).now().places[good.id].number == 1
     claimed = jobs.claim("w", 30)
     assert claimed is not None
     assert claimed.id == good.id

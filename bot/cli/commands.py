@@ -82,10 +82,10 @@ def plan(options: Options) -> int:
 def queue(options: Options) -> int:
     """List jobs that wait or are being filmed."""
     studio = Studio(settings())
-    jobs = studio.jobs.queue(options.channel)
+    placed = studio.jobs.placed(options.channel)
     if options.json:
-        return answer({"jobs": [job.model_dump(mode="json") for job in jobs]})
-    display.queue(jobs, {job.id: studio.jobs.position(job.id) for job in jobs})
+        return answer({"jobs": [job.model_dump(mode="json") for job, _ in placed]})
+    display.queue(placed)
     return 0
 
 

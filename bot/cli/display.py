@@ -111,11 +111,11 @@ def storyboard(told: Storyboard, prompts: Iterable[str], first_window: int = 1, 
         stdout.print(f"  [dim]{escape(prompt)}[/dim]", soft_wrap=True)
 
 
-def queue(jobs: Iterable[Job], places: dict[int, int | None]) -> None:
-    """What is being filmed and what waits."""
+def queue(placed: Iterable[tuple[Job, int | None]]) -> None:
+    """What is being filmed and what waits, each with its place among the latter."""
     table = _table("job", "channel", "by", "state", "film")
-    for job in jobs:
-        where = progress_text(job, places[job.id])
+    for job, place in placed:
+        where = progress_text(job, place)
         cells = job.errand.channel, job.errand.requester, where, job.plan.storyboard.title
         table.add_row(str(job.id), *map(escape, cells))
     stdout.print(table if table.row_count else "Nothing is queued.")

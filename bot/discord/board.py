@@ -13,7 +13,7 @@ import discord
 from bot.discord.ask import Ask
 from bot.discord.card_view import PREVIEW, alt_text, card_view, shows_preview
 from bot.discord.delivery import Delivery
-from bot.discord.faces import CardFace, Phase, Preview, face_of
+from bot.discord.faces import CardFace, Phase, Preview, face_of, waits, waits_at
 from bot.discord.keys import Place, channel_of, number_of
 from bot.discord.log_channel import report
 from bot.discord.opening import Opening
@@ -45,6 +45,7 @@ class Shown:
     pictured: float = float("-inf")  # when a picture was sent last
     notes: tuple[str, ...] = ()
     paused: bool = False
+    stirred: bool = False  # something happened to its job that it may not show yet
     shows: Rest = field(default_factory=Rest)
     hands: Rest = field(default_factory=Rest)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # edits come one after the other
@@ -65,6 +66,7 @@ class Board:
         self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._shift = Shift(studio, settings.workers > 0)
         self._first = settings.discord_edit_seconds
+        self._event: int | None = None  # the newest one of jobs that was looked at
 
     async def open(self, ask: Ask) -> Card:
         """The card of what is asked, in the channel: a new one, or the one that an earlier try or life opened for it.
@@ -131,11 +133,16 @@ class Board:
     async def watch(self) -> None:
         """One turn: every card that changes by itself is made true, and what is filmed is handed over. A card that is
         not done with its last turn, since an upload takes its time, holds up no other one."""
-        cards = [card for card in await asyncio.to_thread(self._changing) if card.id not in self._followed]
-        line = await asyncio.to_thread(self._studio.line) if any(card.job is not None for card in cards) else None
-        for forgotten in [number for number in self._shown if number not in self._followed][:-MOST_SHOWN]:
+        stirred, self._event = await asyncio.to_thread(self._studio.jobs.happened, self._event)
+        changing = await asyncio.to_thread(self._changing)
+        for card in changing:
+            self._shown[card.id].stirred |= card.job in stirred
+        kept = {card.id for card in changing} | self._followed.keys()
+        for forgotten in [number for number in self._shown if number not in kept][:-MOST_SHOWN]:
             del self._shown[forgotten]
-        for card in cards:
+        cards = [card for card in changing if card.id not in self._followed]
+        line = await asyncio.to_thread(self._studio.line) if any(card.job is not None for card in cards) else None
+        for card in [card for card in cards if not self._waits(card, line)]:
             task = asyncio.ensure_future(self._follow(card, line))
             self._followed[card.id] = task
             task.add_done_callback(lambda _, number=card.id: self._followed.pop(number))  # type: ignore[misc]
@@ -152,6 +159,18 @@ class Board:
             else:  # it is forgotten
                 self._owed.discard(number)
         return list(cards.values())
+
+    def _waits(self, card: Card, line: Line | None) -> bool:
+        """Whether a card shows that its film waits where it waits, or did so a moment ago: nothing is to be done."""
+        shown = self._shown[card.id]
+        place = line.places.get(card.job) if line and card.job is not None else None
+        troubled = shown.shows.times or shown.hands.times
+        if not shown.face or not place or shown.stirred or troubled or card.id in self._owed:
+            return False
+        notes = (*shown.notes, *([self._shift.trouble] if self._shift.trouble else []))
+        if card.outcome is not None or not waits(shown.face, place) or shown.face.notes != notes:
+            return False
+        return time.monotonic() - shown.at < self._first or waits_at(shown.face, place)
 
     async def _follow(self, card: Card, line: Line | None) -> None:
         """Show a card, and hand over its take: side by side, since an edit that has to wait must not hold up a film."""
@@ -205,6 +224,7 @@ class Board:
             if card.message is None:
                 self._owed.discard(card.id)
                 return
+            shown.stirred = False
             face = await self._face(card, shown, line)
             if card.closed and face == shown.face:
                 self._shown.pop(card.id, None)  # it shows its end; nothing will be told of it any more
@@ -213,6 +233,7 @@ class Board:
             if face == shown.face:
                 self._owed.discard(card.id)
             if face == shown.face or not due:
+                shown.stirred |= face != shown.face
                 return
             shown.at = time.monotonic()
             async with self._shows:

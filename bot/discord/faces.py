@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from bot.discord.keys import link_to, number_of
 from bot.discord.trouble import stopped_text
-from bot.line import Estimate, Line, Place
+from bot.line import Line, Place
 from bot.studio import Studio
 from storage.database import Unreadable
 from storage.renders import preview_file, segment_file
@@ -97,9 +97,12 @@ def face_of(studio: Studio, card: Card, notes: tuple[str, ...] = (), line: Line 
         notes=notes,
     )
     if card.job is not None:
-        place = (line or studio.line()).places.get(card.job)
         try:
-            face = _of_job(studio, card, base, place.job if place else studio.jobs.get(card.job), place)
+            job = studio.jobs.get(card.job)
+            place = None if job.state.final else (line or studio.line()).places.get(job.id)
+            if place and (place.number is None) is not (job.state is JobState.RUNNING):
+                place = studio.line().places.get(job.id)  # it was claimed or given back since
+            face = _of_job(studio, card, base, job, place)
         except Unreadable as error:
             return replace(base, phase=Phase.FAILED, notes=(str(error),))
         return _ended(card, face)
@@ -126,12 +129,39 @@ def _ended(card: Card, face: CardFace) -> CardFace:
     return replace(face, phase=Phase(card.outcome), notes=(card.reason,) if card.reason else face.notes)
 
 
+def waits(face: CardFace, place: Place) -> bool:
+    """Whether a face shows a film that waits, and it does."""
+    return face.phase is Phase.QUEUED and place.number is not None
+
+
+def waits_at(face: CardFace, place: Place) -> bool:
+    """Whether the place that a face shows is this one, and its moments are off by a minute or a tenth of the wait at
+    most: while nobody films, all of them move on."""
+    position, ahead, starts, ends = _placed(place)
+    near = _near(face.starts, starts, place.estimate.starts) and _near(face.ends, ends, place.estimate.ends)
+    return (face.position, face.ahead) == (position, ahead) and near
+
+
+def _near(shown: int | None, moment: int | None, wait: float | None) -> bool:
+    if shown is None or moment is None or wait is None:
+        return shown == moment
+    return abs(shown - moment) <= max(60.0, wait / 10)
+
+
+def _placed(place: Place | None) -> tuple[int | None, int, int | None, int | None]:
+    """What a face shows of a place: its number, the films ahead, and when it starts and ends."""
+    if place is None:
+        return None, 0, None, None
+    now, estimate = datetime.now(UTC).timestamp(), place.estimate
+    starts = _moment(now, estimate.starts) if estimate.starts else None
+    return place.number, place.ahead, starts, _moment(now, estimate.ends)
+
+
 def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place | None) -> CardFace:
     filmed = [int(event.text) for event in studio.jobs.events(job.id) if event.kind == "window"]
-    estimate = place.estimate if place else Estimate(None, None)
+    position, ahead, starts, ends = _placed(place)
     left = studio.takes.made_by(job.id) if job.state.final else None
     newest = _newest(studio, job, filmed)
-    now = datetime.now(UTC).timestamp()
     return replace(
         base,
         phase=_phase(card, job),
@@ -139,10 +169,10 @@ def _of_job(studio: Studio, card: Card, base: CardFace, job: Job, place: Place |
         title=job.plan.storyboard.title,
         windows=windows_of(job.plan, max(filmed, default=0), job.progress),
         progress=job.progress,
-        position=place.number if place else None,
-        ahead=place.ahead if place else 0,
-        starts=_moment(now, estimate.starts) if estimate.starts else None,
-        ends=None if job.state.final else _moment(now, estimate.ends),
+        position=position,
+        ahead=ahead,
+        starts=starts,
+        ends=ends,
         seed=job.plan.seed,
         error=stopped_text(job, max(filmed, default=0), card.locale),
         take=left.id if left else None,

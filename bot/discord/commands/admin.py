@@ -12,7 +12,7 @@ from bot.discord.commands.words import Talk, choices, command, phrase
 from bot.discord.keys import key_of
 from bot.discord.log_channel import report
 from bot.discord.texts import say
-from storage.schema import JobState, Style, UserError
+from storage.schema import Style, UserError
 
 Channel = app_commands.AppCommandChannel | app_commands.AppCommandThread
 MOST_STYLES = 25
@@ -40,9 +40,8 @@ async def status(interaction: Talk) -> None:
     async with answering(interaction):
         require_manager(interaction)
         ask, studio = ask_of(interaction), interaction.client.studio
-        jobs, workers = await asyncio.to_thread(lambda: (studio.jobs.queue(), studio.workers.alive()))
-        running = sum(job.state is JobState.RUNNING for job in jobs)
-        line = say(ask.locale, "status.line", running=running, waiting=len(jobs) - running, workers=len(workers))
+        (running, queued), workers = await asyncio.to_thread(lambda: (studio.jobs.counts(), studio.workers.alive()))
+        line = say(ask.locale, "status.line", running=running, waiting=queued, workers=len(workers))
         await tell(interaction, "\n".join([line, *told(interaction.client.front.policy(ask), ask.locale)]))
 
 

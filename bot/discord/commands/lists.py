@@ -1,6 +1,7 @@
 """Commands that look around: /queue and /takes."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import discord
@@ -15,7 +16,7 @@ from bot.discord.keys import key_of, number_of
 from bot.discord.safe import one_line
 from bot.discord.texts import say
 from bot.line import Place
-from storage.schema import Card, JobState
+from storage.schema import Card, UserError
 
 MOST_JOBS = 20
 
@@ -43,27 +44,26 @@ async def takes(interaction: Talk, order: str = "newest", person: discord.User |
 def queue_lines(front: Front, ask: Ask) -> list[str]:
     """The jobs of a server, or of a direct message, in the order in which they are filmed. Titles of channels that the
     asker cannot see are not told."""
-    studio, others = front.studio, 0
+    studio = front.studio
+    places, cards = studio.line().places, studio.cards.following(ask.place)
+    here = {job: card for job, card in cards.items() if ask.guild or card.channel == ask.channel_key}
+    own = [place for place in places.values() if place.job in here]
     lines: list[str] = []
-    for place in studio.line().places.values():
-        card = studio.cards.by_job(place.job.id)
-        here = card is not None and card.place == ask.place and (ask.guild or card.channel == ask.channel_key)
-        if not card or not here:
-            others += 1
-        elif len(lines) < MOST_JOBS:
-            lines.append(_line(front, ask, card, place))
-    if others:
+    for place in own[:MOST_JOBS]:
+        with suppress(UserError):  # it is forgotten since
+            lines.append(_line(front, ask, here[place.job], place))
+    if others := len(places) - len(own):
         lines.append(say(ask.locale, "queue.others", count=others))
     return lines
 
 
 def _line(front: Front, ask: Ask, card: Card, place: Place) -> str:
-    job, locale, ends = place.job, ask.locale, place.estimate.ends
+    job, locale, ends = front.studio.jobs.get(place.job), ask.locale, place.estimate.ends
     when = ""
     if ends is not None:
         then = discord.utils.format_dt(discord.utils.utcnow() + timedelta(seconds=ends), "R")
         when = say(locale, "queue.ends", when=then)
-    if job.state is JobState.RUNNING:
+    if place.number is None:
         windows, progress = len(job.plan.windows), job.progress
         where = say(locale, "queue.running", window=progress.window if progress else 1, windows=windows)
     else:
