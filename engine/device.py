@@ -1,5 +1,7 @@
 """Where networks run and how precisely."""
 
+import os
+
 import torch
 from torch.distributed import is_nccl_available
 
@@ -23,6 +25,9 @@ def other_devices(settings: EngineSettings, device: torch.device) -> list[torch.
     """The devices that film along with `device`: the GPUs behind it, or on a CPU as many more processes."""
     others = settings.gpus - 1
     if device.type != "cuda":
+        most = max(2, os.cpu_count() or 1)
+        if settings.gpus > most:
+            raise UserError(f"LONGTAKE_GPUS is {settings.gpus}, but this machine films on its CPU: {most} at most.")
         return [device] * others
     if others and not is_nccl_available():
         raise UserError(f"LONGTAKE_GPUS is {settings.gpus}, but torch {torch.__version__} has no NCCL here.")

@@ -315,3 +315,10 @@ def test_more_gpus_than_there_are_is_refused_with_a_sentence(settings: EngineSet
     assert other_devices(two, torch.device("cuda:1")) == [torch.device("cuda:2")]
     with pytest.raises(UserError, match=r"^LONGTAKE_GPUS is 3, but there are 2 GPUs from cuda:1 on.$"):
         other_devices(two.model_copy(update={"gpus": 3}), torch.device("cuda:1"))
+
+
+def test_more_processes_than_a_cpu_has_cores_are_refused_with_a_sentence(settings: EngineSettings):
+    cpu, cores = torch.device("cpu"), max(2, os.cpu_count() or 1)
+    assert other_devices(settings.model_copy(update={"gpus": cores}), cpu) == [cpu] * (cores - 1)
+    with pytest.raises(UserError, match=rf"^LONGTAKE_GPUS is {cores + 1}, but .* on its CPU: {cores} at most.$"):
+        other_devices(settings.model_copy(update={"gpus": cores + 1}), cpu)
