@@ -101,7 +101,7 @@ def test_of_pins_at_once_no_more_are_kept_than_the_limit(tmp_path: Path, made: M
     kept: list[bool] = []
 
     def pin(mine: list[int]) -> None:
-        with Database.open(tmp_path / "db") as own:
+        with Database.open(tmp_path / "data" / "longtake.db") as own:
             at_once.wait()
             kept.extend(Takes(own).pin(take, "ann", most) for take in mine)
 
@@ -110,7 +110,7 @@ def test_of_pins_at_once_no_more_are_kept_than_the_limit(tmp_path: Path, made: M
         thread.start()
     for thread in threads:
         thread.join()
-    with Database.open(tmp_path / "db") as database:
+    with Database.open(tmp_path / "data" / "longtake.db") as database:
         takes = Takes(database)
         assert len(takes.pinned_by("ann")) == sum(kept) == most
         assert [take for take in numbers if takes.get(take).pinned] == takes.pinned_by("ann")
@@ -126,7 +126,7 @@ def test_what_was_pinned_before_it_was_known_by_whom_stays_until_the_owner_lets_
             db.execute(f"DROP TRIGGER {trigger}")
         db.execute("DROP TABLE pins")
         db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm008_pins_know_who_wants_them'")
-    with Database.open(tmp_path / "db") as newer:
+    with Database.open(tmp_path / "data" / "longtake.db") as newer:
         takes = Takes(newer)
         assert [takes.get(take.id).pinned for take in (first, second)] == [True, False]
         takes.pin(first.id, "ann")
