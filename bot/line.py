@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from storage.jobs import Jobs, Turn
+from storage.job_reader import Turn
+from storage.jobs import Jobs
 from storage.schema import Job, Plan, Take
 from storage.takes import Takes
 

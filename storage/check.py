@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage.database import Database
 from storage.forget import NAMING, Forget, media_in
-from storage.jobs import readable_jobs
+from storage.job_reader import readable_jobs
 from storage.media import Media
 from storage.schema import MediaId
 
