@@ -92,6 +92,11 @@ class Turn:
         kind, sets = self.intent.kind, self.intent.wishes != Wishes()
         return kind in (IntentKind.STATUS, IntentKind.HELP) or (kind is IntentKind.SETTINGS and not sets)
 
+    @property
+    def too_late(self) -> Job | None:
+        """The film that is to be changed, and cannot be any more: it waits or is filmed."""
+        return self.context.filming if self.intent.kind is IntentKind.REVISE else None
+
 
 class Conversation:
     """What people say to a studio, channel by channel."""
@@ -114,6 +119,11 @@ class Conversation:
     async def answer(self, turn: Turn, on_planning: OnPlanning = quietly) -> Reply:
         """What is answered, and done."""
         wish, intent, context = turn.wish, turn.intent, turn.context
+        if job := turn.too_late:
+            raise UserError(
+                f"Job {job.id}, “{job.plan.storyboard.title}”, is on its way and cannot be changed any more: cancel it "
+                "and ask again, or say that of its film when it is done."
+            )
         match intent.kind:
             case IntentKind.APPROVE:
                 return self.film_draft(wish, turn.desk)
@@ -133,7 +143,17 @@ class Conversation:
     def _context(self, wish: Wish, desk: Desk) -> Context:
         """What a message stands beside."""
         replied = self._studio.takes.get(wish.take) if wish.take is not None else None
-        return Context(replied, self._studio.takes.last(wish.channel), desk.draft())
+        context = Context(replied, self._studio.takes.last(wish.channel), desk.draft())
+        return replace(context, filming=None if context.draft or replied else self._filming(wish, context.last))
+
+    def _filming(self, wish: Wish, last: Take | None) -> Job | None:
+        """The film that a person who changes something means, though it waits or is filmed: their newest one here,
+        unless one of theirs came to its end since they asked for it. A picture is for a new film."""
+        own = self._studio.jobs.open_in(wish.channel, wish.requester)
+        if not own or wish.images or wish.anchors or wish.video:
+            return None
+        done = last is not None and last.errand.requester == wish.requester and last.created > own[-1].created
+        return None if done else own[-1]
 
     def film_draft(self, wish: Wish, desk: Desk) -> Reply:
         """Film what is discussed."""

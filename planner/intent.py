@@ -13,17 +13,18 @@ from planner.setting import phrase_of
 from planner.story import take_length
 from planner.targets import names_window
 from planner.wishes import take_wishes
-from storage.schema import Draft, Intent, IntentKind, Request, Take, Wishes
+from storage.schema import Draft, Intent, IntentKind, Job, Request, Take, Wishes
 
 
 @dataclass(frozen=True)
 class Context:
-    """What was there before the message: the take that it answers, the channel's last take, and the draft that is
-    being discussed there."""
+    """What was there before the message: the take that it answers, the channel's last take, the draft that is being
+    discussed there, and the asker's film that waits or is filmed, where a change means that one."""
 
     replied: Take | None = None
     last: Take | None = None
     draft: Draft | None = None
+    filming: Job | None = None
 
     @property
     def take(self) -> Take | None:
@@ -39,6 +40,11 @@ class Context:
     def subject(self) -> Take | Draft | None:
         """What a message without pictures of its own is about."""
         return self.take or self.draft
+
+    @property
+    def changed(self) -> Take | Draft | Job | None:
+        """What words like "make it night" mean."""
+        return self.filming or self.subject
 
 
 LONGEST_COMMAND = 120  # characters
@@ -233,7 +239,7 @@ def understand(request: Request, context: Context) -> Intent:
             return Intent(kind=kind, take=take, job=job_named(text))
     if not shows and _APPROVE.fullmatch(text) and not _ONE_VERB.fullmatch(text):
         return Intent(kind=IntentKind.APPROVE, take=take)  # of a draft that is not there
-    if request.loras is not None and context.subject and (not text or _AGAIN.fullmatch(text)) and not request.images:
+    if request.loras is not None and context.changed and (not text or _AGAIN.fullmatch(text)) and not request.images:
         return Intent(kind=IntentKind.REVISE, take=take)  # nothing else is to change
     if not text and not request.images and not request.clip:
         return Intent(kind=IntentKind.HELP)
@@ -251,8 +257,8 @@ def _story(text: str, request: Request, context: Context, take: int | None) -> I
     if (
         not rest and wishes != Wishes() and not request.images
     ):  # nothing but settings: of what is talked about, or of all
-        return _intent(IntentKind.REVISE if context.subject else IntentKind.SETTINGS, text, request, take)
-    if wish := context.subject and (_AGAIN_BUT.match(text) or _REVISE.match(text)):
+        return _intent(IntentKind.REVISE if context.changed else IntentKind.SETTINGS, text, request, take)
+    if wish := context.changed and (_AGAIN_BUT.match(text) or _REVISE.match(text)):
         return _intent(IntentKind.REVISE, _told(text, wish), request, take)
     if lead := _CONTINUE.match(text):
         return _intent(IntentKind.CONTINUE, text[lead.end() :], request, take)

@@ -171,10 +171,11 @@ class Jobs:
         places = {row["id"]: row["place"] or None for row in rows}
         return [(job, places[job.id]) for job in readable_jobs(rows)]
 
-    def open_in(self, channel: str) -> list[Job]:
-        """Jobs of a channel that are running or queued, oldest first."""
-        where = "WHERE channel = :channel AND state IN ('queued', 'running') ORDER BY id"
-        return self._select(where, {"channel": channel})
+    def open_in(self, channel: str, requester: str | None = None) -> list[Job]:
+        """Jobs of a channel that are running or queued, oldest first: all, or those of a person."""
+        whose = "" if requester is None else "AND requester = :requester"
+        where = f"WHERE channel = :channel AND state IN ('queued', 'running') {whose} ORDER BY id"
+        return self._select(where, {"channel": channel, "requester": requester})
 
     def some(self, jobs: Iterable[int]) -> list[Job]:
         """The jobs of these numbers, but for those that are gone or cannot be read."""

@@ -376,7 +376,20 @@ async def test_a_question_that_answers_a_film_under_way_is_answered(tmp_path: Pa
         assert "Job 1, “My dog”: queued, number 1." in w.last.content
         for words in ("continue: he jumps", "vertical, please", "again"):
             await w.say(w.ann, words, reply_to=card)
-            assert w.last.content == "That one is still being filmed. Answer it when it is done."
+            assert w.last.content.startswith("Job 1, “My dog”, is on its way and cannot be changed any more: cancel it")
+
+
+async def test_a_change_of_a_film_under_way_says_which_film_and_what_can_be_done(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        await film(w)
+        for words in ("make it night", "same but slower", "vertical, please"):
+            await w.say(w.ann, words)
+            told = "Job 1, “My dog”, is on its way and cannot be changed any more: cancel it and ask again, or answer"
+            assert w.last.content.startswith(told), words
+        await w.say(w.bob, "make it night")
+        assert "add one" in texts_of(w.last), "the film is somebody else's"
+        await w.say(w.ann, "make it night, 5 s of my cat, she sleeps", w.photo)
+        assert len(w.studio.jobs.queue()) == 2, "a picture is for a new film"
 
 
 async def test_a_moderator_of_one_server_cancels_nothing_of_another(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from bot.discord.halves import completed
 from bot.discord.rest import passes
 from bot.discord.safe import one_line
 from bot.discord.settings import DiscordSettings
-from bot.discord.shown import not_filmed, require_open, shown_by
+from bot.discord.shown import not_filmed, on_its_way, require_open, shown_by
 from bot.discord.texts import say
 from bot.proposal import Proposal
 from bot.studio import Studio, new_seed
@@ -64,6 +64,8 @@ class Front(Forgetting):
             turn = await self.conversation.hear(wish, CardDesk(self.studio.cards, former))
         if waits and not turn.asks:
             raise waits
+        if turn.too_late:
+            raise on_its_way(turn.too_late, ask.locale)
         if turn.films and turn.intent.kind is not IntentKind.FILM and turn.context.take:
             self.require_continue(ask, turn.context.take)  # also the channel's last one, which nobody named
         if not turn.films:
