@@ -109,18 +109,14 @@ class Jobs:
     def cancel(self, job: int, by: str = "") -> Job:
         """Cancel a job that is queued or running; a running one's worker learns it from its next heartbeat. `by` names
         the message that said so, for `cancelled_by`."""
-        sql = """
-            UPDATE jobs SET state = 'cancelled', lease_ms = NULL, finished_ms = :now
-            WHERE id = :job AND state IN ('queued', 'running') RETURNING *
-        """
-        with self._database.write() as db:
-            row = first_row(db, sql, {"job": job, "now": self._milliseconds()})
-            if row is not None:
-                self._note(db, row, "cancelled", by)
-        if row is not None:
-            return _job(row)
+        if rows := self._cancel([job], by):
+            return _job(rows[0])
         state = self.get(job).state
         raise UserError(f"Job {job} is already {state}." if state is not JobState.FAILED else f"Job {job} has failed.")
+
+    def cancel_all(self, jobs: Iterable[int], by: str = "") -> list[int]:
+        """The same for several, at once; those that were still queued or running, oldest first."""
+        return sorted(row["id"] for row in self._cancel(jobs, by))
 
     def get(self, job: int) -> Job:
         """The job of this number."""
@@ -129,10 +125,10 @@ class Jobs:
             raise UserError(f"There is no job {job}.")
         return _job(rows[0])
 
-    def cancelled_by(self, message: str) -> int | None:
-        """The job that a message cancelled, so that a message heard twice cancels no second one."""
-        sql = "SELECT job FROM events WHERE kind = 'cancelled' AND text = :message LIMIT 1"
-        return next((row["job"] for row in self._database.rows(sql, {"message": message})), None)
+    def cancelled_by(self, message: str) -> list[int]:
+        """The jobs that a message cancelled, oldest first, so that a message heard twice cancels no more."""
+        sql = "SELECT job FROM events WHERE kind = 'cancelled' AND text = :message ORDER BY job"
+        return [row["job"] for row in self._database.rows(sql, {"message": message})]
 
     def asked_by(self, message: str) -> Job | None:
         """The job that a message led to."""
@@ -331,6 +327,17 @@ class Jobs:
             self._note(db, row, "lost", f"by {row['worker']}")
             if row["state"] == JobState.FAILED:
                 self._note(db, row, "failed", row["error"])
+
+    def _cancel(self, jobs: Iterable[int], by: str) -> list[Row]:
+        sql = """
+            UPDATE jobs SET state = 'cancelled', lease_ms = NULL, finished_ms = :now
+            WHERE id IN (SELECT value FROM json_each(:jobs)) AND state IN ('queued', 'running') RETURNING *
+        """
+        with self._database.write() as db:
+            rows = list(db.query(sql, {"jobs": json.dumps(list(jobs)), "now": self._milliseconds()}))
+            for row in rows:
+                self._note(db, row, "cancelled", by)
+        return rows
 
     def _settle(self, db: sqlite_utils.Database, job: int, attempt: int, change: str, parameters: Parameters) -> Row:
         """End an attempt: its job gets `change` and loses lease and progress. Fenced when it does not hold the job."""

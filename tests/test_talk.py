@@ -312,6 +312,40 @@ def test_cancel_means_the_own_newest_job_or_the_named_one(studio: Studio, photo:
     assert studio.jobs.get(job.id).state is JobState.CANCELLED
 
 
+def test_cancel_all_means_every_open_job_of_the_asker_here_and_the_draft(studio: Studio, photo: Path) -> None:
+    def queued(**more: Any) -> int:
+        say(studio, "a dog runs, 5 s", photo, **more)
+        job = say(studio, "film it", **more).job
+        assert job is not None
+        return job.id
+
+    first, bobs, second = queued(), queued(requester="bob"), queued()
+    elsewhere = queued(channel="kitchen")
+    assert studio.jobs.claim("w", 30) is not None
+    said = say(studio, "cancel all", message="7")
+    assert said.lines == (f"Jobs {first}, {second} are cancelled.",)
+    third = queued()
+    assert say(studio, "cancel all", message="7").lines == said.lines, "it is heard again"
+    assert [job.id for job in studio.jobs.open_in("garden")] == [bobs, third]
+    say(studio, "a car stops, 5 s", photo)
+    assert say(studio, "cancel everything").lines == (f"Job {third} is cancelled.", "The draft is thrown away.")
+    assert say(studio, "cancel everything").lines == ("There is nothing of yours to cancel here.",)
+    assert {job.id for job in studio.jobs.queue()} == {bobs, elsewhere}
+
+
+def test_cancel_all_that_answers_a_take_means_all_that_goes_on_from_it(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    take = film(studio, job.id)
+    say(studio, "a car stops, 5 s", photo)
+    other = say(studio, "film it").job
+    assert other is not None
+    further = [reply.job.id for _ in range(2) if (reply := say(studio, "again", take=take)).job]
+    assert say(studio, "cancel all", take=take).lines == (f"Jobs {further[0]}, {further[1]} are cancelled.",)
+    assert [job.id for job in studio.jobs.queue()] == [other.id]
+
+
 def test_cancel_that_answers_a_take_means_what_goes_on_from_it_and_then_the_draft(studio: Studio, photo: Path) -> None:
     say(studio, "a dog runs, 5 s", photo)
     job = say(studio, "film it").job

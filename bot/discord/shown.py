@@ -1,5 +1,7 @@
 """What a message of ours shows."""
 
+from collections.abc import Sequence
+
 from bot.discord.safe import one_line
 from bot.discord.texts import say
 from bot.studio import Studio
@@ -34,6 +36,11 @@ def on_its_way(job: Job, locale: str) -> UserError:
     """What is said to who wants something of a film that waits or is filmed."""
     title = one_line(job.plan.storyboard.title, LONGEST_TITLE)
     return UserError(say(locale, "error.on_its_way", job=job.id, title=title))
+
+
+def cancelled_text(jobs: Sequence[int], locale: str) -> str:
+    """Which jobs are cancelled."""
+    return say(locale, "done.cancelled_jobs", jobs=", ".join(say(locale, "card.job", job=job) for job in jobs))
 
 
 def require_open(card: Card, locale: str) -> None:
