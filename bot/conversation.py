@@ -1,6 +1,7 @@
 """A conversation with the director: a message in its context, and what it is answered with."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,11 +20,13 @@ from storage.schema import Draft, Intent, IntentKind, Job, Request, Take, UserEr
 
 @dataclass(frozen=True)
 class Reply:
-    """What a message is answered with: sentences, and perhaps a draft to look at, or a job that films it."""
+    """What a message is answered with: sentences, and perhaps a draft to look at, or a job that films it. The first
+    sentence says which jobs are cancelled, if any are."""
 
     lines: tuple[str, ...]
     draft: Proposal | None = None
     job: Job | None = None
+    cancelled: tuple[int, ...] = ()
 
 
 class Desk(Protocol):
@@ -92,6 +95,11 @@ class Turn:
         kind, sets = self.intent.kind, self.intent.wishes != Wishes()
         return kind in (IntentKind.STATUS, IntentKind.HELP) or (kind is IntentKind.SETTINGS and not sets)
 
+    @property
+    def too_late(self) -> Job | None:
+        """The film that is to be changed, and cannot be any more: it waits or is filmed."""
+        return self.context.filming if self.intent.kind is IntentKind.REVISE else None
+
 
 class Conversation:
     """What people say to a studio, channel by channel."""
@@ -114,11 +122,16 @@ class Conversation:
     async def answer(self, turn: Turn, on_planning: OnPlanning = quietly) -> Reply:
         """What is answered, and done."""
         wish, intent, context = turn.wish, turn.intent, turn.context
+        if job := turn.too_late:
+            raise UserError(
+                f"Job {job.id}, “{job.plan.storyboard.title}”, is on its way and cannot be changed any more: cancel it "
+                "and ask again, or say that of its film when it is done."
+            )
         match intent.kind:
             case IntentKind.APPROVE:
                 return self.film_draft(wish, turn.desk)
             case IntentKind.CANCEL:
-                return Reply((self._cancel(turn),))
+                return self._cancel(turn)
             case IntentKind.SETTINGS if intent.wishes != Wishes():
                 return Reply(self._remember(wish.channel, intent.wishes))
             case IntentKind.STATUS | IntentKind.SETTINGS | IntentKind.HELP:
@@ -133,7 +146,17 @@ class Conversation:
     def _context(self, wish: Wish, desk: Desk) -> Context:
         """What a message stands beside."""
         replied = self._studio.takes.get(wish.take) if wish.take is not None else None
-        return Context(replied, self._studio.takes.last(wish.channel), desk.draft())
+        context = Context(replied, self._studio.takes.last(wish.channel), desk.draft())
+        return replace(context, filming=None if context.draft or replied else self._filming(wish, context.last))
+
+    def _filming(self, wish: Wish, last: Take | None) -> Job | None:
+        """The film that a person who changes something means, though it waits or is filmed: their newest one here,
+        unless one of theirs came to its end since they asked for it. A picture is for a new film."""
+        own = self._studio.jobs.open_in(wish.channel, wish.requester)
+        if not own or wish.images or wish.anchors or wish.video:
+            return None
+        done = last is not None and last.errand.requester == wish.requester and last.created > own[-1].created
+        return None if done else own[-1]
 
     def film_draft(self, wish: Wish, desk: Desk) -> Reply:
         """Film what is discussed."""
@@ -146,31 +169,35 @@ class Conversation:
         job = desk.film(self._studio, Proposal(draft, self._studio.errand(wish, draft), ()))
         return Reply((f"Job {job.id} films it.",), job=job)
 
-    def _cancel(self, turn: Turn) -> str:
-        """Cancels a job: the one that is named, or the person's newest here; where a take is answered, of those alone
-        that go on from it. With none, the draft is thrown away. A message that is heard again cancels nothing more."""
-        wish, intent = turn.wish, turn.intent
+    def _cancel(self, turn: Turn) -> Reply:
+        """Cancels a job: the one that is named, or the person's newest here, or all of theirs; where a take is
+        answered, of those alone that go on from it. With none, the draft is thrown away. A message that is heard again
+        cancels nothing more."""
+        wish, intent, take = turn.wish, turn.intent, turn.context.replied
         if wish.message and (done := self._studio.jobs.cancelled_by(wish.message)):
-            return f"Job {done} is cancelled."
-        jobs = self._studio.jobs.open_in(wish.channel)
-        if intent.job is not None and intent.job not in {job.id for job in jobs}:
-            raise UserError(f"There is no job {intent.job} to cancel in this channel.")
-        own = [
-            job.id
-            for job in jobs
-            if job.id == intent.job or (intent.job is None and job.errand.requester == wish.requester)
-        ]
-        if (take := turn.context.replied) and intent.job is None:
-            own = [job.id for job in jobs if job.id in own and _goes_on(job, take)]
-        if own:
-            _require_may_cancel(wish, next(job for job in jobs if job.id == max(own)))
-            return f"Job {self._studio.cancel(max(own), wish.message or '').id} is cancelled."
-        if turn.context.draft:
+            return _cancelled(done)
+        if intent.job is not None:
+            return _cancelled([self._cancel_named(wish, intent.job)])
+        own = self._studio.jobs.open_in(wish.channel, wish.requester)
+        own = [job for job in own if take is None or _goes_on(job, take)]
+        thrown: tuple[str, ...] = ()
+        if turn.context.discussed if intent.everything else turn.context.draft and not own:
             turn.desk.keep(None)
-            return "The draft is thrown away."
-        if take:
-            return f"Take {take.id} is filmed already, and nothing of yours that goes on from it waits."
-        return "There is nothing of yours to cancel here."
+            thrown = ("The draft is thrown away.",)
+        meant = own if intent.everything else own[-1:]
+        if done := self._studio.jobs.cancel_all([job.id for job in meant], wish.message or ""):
+            return _cancelled(done, *thrown)
+        if take and not thrown:
+            thrown = (f"Take {take.id} is filmed already, and nothing of yours that goes on from it waits.",)
+        return Reply(thrown or ("There is nothing of yours to cancel here.",))
+
+    def _cancel_named(self, wish: Wish, number: int) -> int:
+        """Cancels the job of a number in this channel."""
+        job = next((job for job in self._studio.jobs.open_in(wish.channel) if job.id == number), None)
+        if job is None:
+            raise UserError(f"There is no job {number} to cancel in this channel.")
+        _require_may_cancel(wish, job)
+        return self._studio.cancel(number, wish.message or "").id
 
     def _remember(self, channel: str, wishes: Wishes) -> tuple[str, ...]:
         """Settings that no film was asked with: they hold for the channel's next films."""
@@ -190,6 +217,13 @@ class Conversation:
             takes=tuple(self._studio.takes.history(channel, limit=20)),
             loras=tuple(lora.title for lora in self._studio.library.entries()),
         )
+
+
+def _cancelled(jobs: Sequence[int], *more: str) -> Reply:
+    """The reply that says which jobs are cancelled."""
+    numbers = ", ".join(map(str, jobs))
+    line = f"Job {numbers} is cancelled." if len(jobs) == 1 else f"Jobs {numbers} are cancelled."
+    return Reply((line, *more), cancelled=tuple(jobs))
 
 
 def _goes_on(job: Job, take: Take) -> bool:

@@ -74,7 +74,9 @@ def settled(guess: Intent, request: Request, context: Context) -> bool:
 
 def possible(context: Context) -> list[IntentKind]:
     """What a message can mean in its context."""
-    without = set() if context.subject else {IntentKind.CONTINUE, IntentKind.REVISE, IntentKind.ANOTHER_TAKE}
+    without = set() if context.subject else {IntentKind.CONTINUE, IntentKind.ANOTHER_TAKE}
+    if not context.changed:
+        without.add(IntentKind.REVISE)
     if not context.discussed:
         without.add(IntentKind.APPROVE)
     return [kind for kind in _MEANINGS if kind not in without]
@@ -92,6 +94,9 @@ def _around(request: Request, context: Context) -> Iterator[str]:
     """What the message is about, in short."""
     if request.images:
         yield f"It comes with {len(request.images)} picture(s)."
+    if context.filming:
+        plan = context.filming.plan
+        yield f"Their film that waits or is filmed, and is not done: {_summary(plan.storyboard)}"
     if context.replied:
         yield f"It answers a finished film: {_summary(context.replied.plan.storyboard)}"
     elif context.draft:

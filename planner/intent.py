@@ -8,22 +8,24 @@ import re
 from dataclasses import dataclass
 
 from planner.chatter import spoken, take_avoided
+from planner.commands import CANCEL, CANCEL_ALL, LONGEST_COMMAND, THANKS, alone, job_named, leading
 from planner.durations import SPAN
 from planner.setting import phrase_of
 from planner.story import take_length
 from planner.targets import names_window
 from planner.wishes import take_wishes
-from storage.schema import Draft, Intent, IntentKind, Request, Take, Wishes
+from storage.schema import Draft, Intent, IntentKind, Job, Request, Take, Wishes
 
 
 @dataclass(frozen=True)
 class Context:
-    """What was there before the message: the take that it answers, the channel's last take, and the draft that is
-    being discussed there."""
+    """What was there before the message: the take that it answers, the channel's last take, the draft that is being
+    discussed there, and the asker's film that waits or is filmed, where a change means that one."""
 
     replied: Take | None = None
     last: Take | None = None
     draft: Draft | None = None
+    filming: Job | None = None
 
     @property
     def take(self) -> Take | None:
@@ -40,47 +42,19 @@ class Context:
         """What a message without pictures of its own is about."""
         return self.take or self.draft
 
-
-LONGEST_COMMAND = 120  # characters
-
-_PLEASE = r"(?:please,? |pls |bitte |s'il (?:te|vous) plaît,? |por favor,? |now |ok(?:ay)?,? |hey,? )?"
-_THANKS = (
-    r"(?:[ ,]*(?:please|pls|bitte|now|thanks|thank you|danke|s'il (?:te|vous) plaît|por favor|merci|gracias"
-    r"|お願い(?:します)?))?"
-)
-_IT = (
-    r"(?: (?:it|that|this|the|my|all|last|film|video|clip|job|take|render|rendering|one|please|bitte|den|das|le|el|la"
-    r"|filme?|vidéo)){0,4}(?: ?#?\d+)?"
-)
+    @property
+    def changed(self) -> Take | Draft | Job | None:
+        """What words like "make it night" mean."""
+        return self.filming or self.subject
 
 
-def _alone(words: str) -> re.Pattern[str]:
-    return re.compile(rf"{_PLEASE}(?:{words}){_THANKS}[\s.!?…]*", re.IGNORECASE)
-
-
-def _leading(words: str) -> re.Pattern[str]:
-    return re.compile(rf"{_PLEASE}(?:{words})", re.IGNORECASE)
-
-
-_HELP = _alone(
+_HELP = alone(
     r"(?:do|must|may|can|should) i (?!be ).{3,80}\?|(?:does|is) (?:it|this) (?:also |possible|work|free|able).{0,80}\?"
     r"|(?:which|what) (?:commands|features|things).{0,40}|how (?:do|can|should) i .{3,60}\?|"
     r"help(?: me)?|\?+|commands|hilfe|aide|ayuda|aiuto|ajuda|帮助|ヘルプ|使い方|помощь"
     r"|what can (?:you|i) do|how (?:does|do) (?:this|it|you|i) .{0,40}|was kannst du|wie geht das"
 )
-_CANCEL = _alone(
-    r"(?:scrap|cancel|forget|drop|kill|abort) (?:it|that|this)[,.!] .{0,60}|laisse tomber(?:[ ,.!].{0,60})?"
-    r"|vergiss es(?:[ ,.!].{0,60})?|"
-    r"stop(?:[ ,!.]*stop)*(?:[ ,!.]+(?:wrong|not|that's|no).{0,40})?|(?:never ?mind|forget it"
-    r"|no)[ ,.!]*(?:don't|do not) "
-    r"(?:film|shoot|render|make|do)(?: it| that| this)?|brich (?:das|es|ihn|den .{1,20}) ab|annule[rz]?(?: ça"
-    r"| cela| tout)?|"
-    rf"(?:cancel|abort|stop|never ?mind|abbrechen|abbruch|stopp|brich ab|annule[rz]?|arrête|cancelar?|para|annulla"
-    rf"|detente|scrap|forget|discard|vergiss){_IT}"
-    r"|(?:delete|lösch(?:e|en)?)(?: (?:it|that|this|the|my|film|video|clip|draft|plan|es|das|den|ihn)){0,3}"
-    r"|取消|停止|キャンセル|中止|やめて|отмена|стоп"
-)
-_APPROVE = _alone(
+_APPROVE = alone(
     r"(?:(?:yes|yeah|yep|ok(?:ay)?|great|perfect|nice|cool|good|sure|alright|looks? (?:good|great|perfect|fine)|love it"
     r"|i like (?:it|that)|that's (?:it|good|great|perfect)|fine|approved?|lgtm|ja|passt(?: so)?|gut|super"
     r"|perfekt|oui|parfait"
@@ -94,9 +68,9 @@ _APPROVE = _alone(
     r"|dale|hazlo|sí|vale|はい|撮影して|撮って|开拍|拍吧"
     r"|好的?|可以|👍)"
 )
-_WHY = _alone(r"(?:why|warum|wieso|pourquoi|por qué) .{3,100}\?")
-_ONE_VERB = _alone(r"film|shoot|render|make|do|start|roll|go|run")  # also what somebody in a film may do
-_REMARK = _alone(  # on what was seen, or on nothing
+_WHY = alone(r"(?:why|warum|wieso|pourquoi|por qué) .{3,100}\?")
+_ONE_VERB = alone(r"film|shoot|render|make|do|start|roll|go|run")  # also what somebody in a film may do
+_REMARK = alone(  # on what was seen, or on nothing
     r"(?:(?:(?:(?:that|this|it)(?:'s| is| was| looks?)?|(?:das|es) (?:ist|sieht|war)|c'est|qué|so|very|really|how"
     r"|pretty|sehr|echt|wirklich|très|trop|muy|i) )*"
     r"(?:nice(?: one| work| job)?|wow|whoa|great|awesome|amazing|beautiful|gorgeous|stunning|cool|perfect|lovely"
@@ -106,7 +80,7 @@ _REMARK = _alone(  # on what was seen, or on nothing
     r"|precioso|hermoso|increíble|すごい|素敵|いいね|真棒|太棒了|不错"
     r"|[\U0001f300-\U0001faff\u2600-\u27bf\ufe0f\u200d]+)(?:[ ,.!]+|$))+"
 )
-_STATUS = _alone(
+_STATUS = alone(
     r"wo bleibt .{0,40}|où (?:est|en est) (?:ma|mon|la|le) .{0,30}|dónde está mi .{0,30}|where(?:'s| is) (?:my"
     r"|the) (?:film|video|clip).{0,20}|"
     r"why (?:is|does|are|did).{0,40}(?:slow|long|stuck|waiting|nothing).{0,30}|what(?:'s| is) (?:taking|in the queue"
@@ -123,7 +97,7 @@ _STATUS = _alone(
     r"|進捗|状態|状态|进度"
     r"|статус"
 )
-_SETTINGS = _alone(
+_SETTINGS = alone(
     r"(?:what|which) (?:resolution|size|model|presets?|quality|settings?|seed|length|fps|frame ?rate|steps"
     r"|formats?|limits?"
     r"|sampler|loras?|options)(?!\w).{0,60}|how (?:long|big|large|many).{0,20} (?:can|may|could).{0,50}"
@@ -146,12 +120,12 @@ _AGAIN_WORDS = (
     r"|otra (?:vez|toma)"
     r"|de nuevo|ancora(?: una volta)?|di nuovo|de novo|もう(?:一度|一回)|再来一[次遍]|重来|ещ[её] раз"
 )
-_AGAIN = _alone(_AGAIN_WORDS)
-_AGAIN_BUT = _leading(
-    rf"(?:{_AGAIN_WORDS}){_THANKS}(?:,? (?:but|aber|mais|pero|ma|only|with|without(?= )|mit|avec|con)|,|:) "
+_AGAIN = alone(_AGAIN_WORDS)
+_AGAIN_BUT = leading(
+    rf"(?:{_AGAIN_WORDS}){THANKS}(?:,? (?:but|aber|mais|pero|ma|only|with|without(?= )|mit|avec|con)|,|:) "
     rf"|(?:{_AGAIN_WORDS})(?<=again) (?=(?:for |in )?(?:{SPAN})[.!]*$)"
 )
-_REVISE = _leading(
+_REVISE = leading(
     r"(?:(?:can|could) (?:we|you|i) )?(?:do|have|try|make|see) (?:it|that|this) (?=.{1,60} instead)|"
     r"revise(?: it| this| that| the (?:film|video))?[:,]? (?:so that )?"
     r"|(?:exactly )?(?:the )?same(?: (?:film|video|clip|scene|shot|thing|again|one))?,? (?:but|only|except"
@@ -161,7 +135,7 @@ _REVISE = _leading(
     r"|(?:now )?(?:make|change|turn) (?:it|this|that)(?: (?:to|into|so that))? "
     r"|(?:mach(?:e)?|ändere?) (?:es|ihn|das) |(?:fais|rends|change)[- ](?:le|la) |(?:hazlo|cámbialo) "
 )
-_REVISE_IN_REPLY = _leading(
+_REVISE_IN_REPLY = leading(
     r"(?=(?:redo|re-?plan|re-?shoot|re-?do|refais|rehaz|mach) (?:the|das|la|le|el) )"
     r"|(?=(?:remove|replace|swap|delete|drop|get rid of|take out|leave out|rewrite|rename|entferne|ersetze|supprime"
     r"|remplace|quita|cambia)(?!\w))"
@@ -182,7 +156,7 @@ _CHANGE = re.compile(  # words in an answer that speak of what is there already
     r"|^(?:end|start|begin|finish|open|close)s? (?:with|on|at|in) (?:the )?(?:\w+ )?(?:picture|photo|image|pic)\b",
     re.IGNORECASE,
 )
-_CONTINUE = _leading(
+_CONTINUE = leading(
     r"(?:don't stop|continue|keep (?:going|filming|rolling|it going)|go on|carry on|extend|weiter(?:filmen"
     r"|machen|drehen)?"
     r"|mach(?:e)? weiter"
@@ -195,7 +169,7 @@ _CONTINUE = _leading(
     r"|(?:more|weiter|encore plus)[.!…]*$"
     r"|(?:请)?继续[：:，,。!！]?|接着拍[：:，,]?|続けて[：:、。]?|続き(?:を|は)?[：:、]?"
 )
-_AND_THEN = _leading(
+_AND_THEN = leading(
     r"(?:now|jetzt|nun|maintenant|ahora) (?=(?:he|she|it|they|we|the|a|an|my|his|her|er|sie|es|der|die|das|il"
     r"|elle|un|une)\b)|"
     r"(?:\.\.\. ?|… ?)?(?:(?:and|und|et|y|e|en|и) )?(?:then|next|after that|dann|danach|puis|ensuite|luego|después|poi"
@@ -216,6 +190,8 @@ def understand(request: Request, context: Context) -> Intent:
     text = _spoken(request)
     take = context.take.id if context.take else None
     shows = request.images or request.clip
+    if len(text) <= LONGEST_COMMAND and CANCEL_ALL.fullmatch(text):
+        return Intent(kind=IntentKind.CANCEL, take=take, everything=True)
     for kind, pattern in (
         ()
         if len(text) > LONGEST_COMMAND
@@ -223,7 +199,7 @@ def understand(request: Request, context: Context) -> Intent:
             *([(IntentKind.APPROVE, _APPROVE)] if context.discussed else []),
             *([] if shows else [(IntentKind.HELP, _REMARK)]),
             (IntentKind.HELP, _HELP),
-            (IntentKind.CANCEL, _CANCEL),
+            (IntentKind.CANCEL, CANCEL),
             (IntentKind.SETTINGS, _SETTINGS),
             (IntentKind.STATUS, _STATUS),
             *([] if shows else [(IntentKind.HELP, _WHY)]),
@@ -233,7 +209,7 @@ def understand(request: Request, context: Context) -> Intent:
             return Intent(kind=kind, take=take, job=job_named(text))
     if not shows and _APPROVE.fullmatch(text) and not _ONE_VERB.fullmatch(text):
         return Intent(kind=IntentKind.APPROVE, take=take)  # of a draft that is not there
-    if request.loras is not None and context.subject and (not text or _AGAIN.fullmatch(text)) and not request.images:
+    if request.loras is not None and context.changed and (not text or _AGAIN.fullmatch(text)) and not request.images:
         return Intent(kind=IntentKind.REVISE, take=take)  # nothing else is to change
     if not text and not request.images and not request.clip:
         return Intent(kind=IntentKind.HELP)
@@ -251,8 +227,8 @@ def _story(text: str, request: Request, context: Context, take: int | None) -> I
     if (
         not rest and wishes != Wishes() and not request.images
     ):  # nothing but settings: of what is talked about, or of all
-        return _intent(IntentKind.REVISE if context.subject else IntentKind.SETTINGS, text, request, take)
-    if wish := context.subject and (_AGAIN_BUT.match(text) or _REVISE.match(text)):
+        return _intent(IntentKind.REVISE if context.changed else IntentKind.SETTINGS, text, request, take)
+    if wish := context.changed and (_AGAIN_BUT.match(text) or _REVISE.match(text)):
         return _intent(IntentKind.REVISE, _told(text, wish), request, take)
     if lead := _CONTINUE.match(text):
         return _intent(IntentKind.CONTINUE, text[lead.end() :], request, take)
@@ -283,15 +259,3 @@ def _intent(kind: IntentKind, text: str, request: Request, take: int | None) -> 
 def _spoken(request: Request) -> str:
     """What was said, without what people write around it."""
     return spoken(request.text, [image.name for image in request.images])
-
-
-def calls_off(text: str) -> bool:
-    """Whether a text does nothing but cancel, and names no job by its number: "stop it please"."""
-    said = spoken(text)
-    return len(said) <= LONGEST_COMMAND and _CANCEL.fullmatch(said) is not None and job_named(said) is None
-
-
-def job_named(text: str) -> int | None:
-    """The number in "cancel job 12"."""
-    number = re.search(r"(?<!\d)\d{1,9}(?!\d)", text)
-    return int(number[0]) if number else None

@@ -45,10 +45,10 @@ class JobReader:
             raise UserError(f"There is no job {job}.")
         return job_of(rows[0])
 
-    def cancelled_by(self, message: str) -> int | None:
-        """The job that a message cancelled, so that a message heard twice cancels no second one."""
-        sql = "SELECT job FROM events WHERE kind = 'cancelled' AND text = :message LIMIT 1"
-        return next((row["job"] for row in self._database.rows(sql, {"message": message})), None)
+    def cancelled_by(self, message: str) -> list[int]:
+        """The jobs that a message cancelled, oldest first, so that a message heard twice cancels no more."""
+        sql = "SELECT job FROM events WHERE kind = 'cancelled' AND text = :message ORDER BY job"
+        return [row["job"] for row in self._database.rows(sql, {"message": message})]
 
     def asked_by(self, message: str) -> Job | None:
         """The job that a message led to."""
@@ -87,10 +87,11 @@ class JobReader:
         places = {row["id"]: row["place"] or None for row in rows}
         return [(job, places[job.id]) for job in readable_jobs(rows)]
 
-    def open_in(self, channel: str) -> list[Job]:
-        """Jobs of a channel that are running or queued, oldest first."""
-        where = "WHERE channel = :channel AND state IN ('queued', 'running') ORDER BY id"
-        return self._select(where, {"channel": channel})
+    def open_in(self, channel: str, requester: str | None = None) -> list[Job]:
+        """Jobs of a channel that are running or queued, oldest first: all, or those of a person."""
+        whose = "" if requester is None else "AND requester = :requester"
+        where = f"WHERE channel = :channel AND state IN ('queued', 'running') {whose} ORDER BY id"
+        return self._select(where, {"channel": channel, "requester": requester})
 
     def some(self, jobs: Iterable[int]) -> list[Job]:
         """The jobs of these numbers, but for those that are gone or cannot be read."""

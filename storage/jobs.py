@@ -14,8 +14,9 @@ every claim counts `attempts` up, and a worker names the attempt that it speaks 
 What only reads is in job_reader.py. A job that cannot be read any more is failed by who would claim it.
 """
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import sqlite_utils
 
@@ -86,18 +87,14 @@ class Jobs(JobReader):
     def cancel(self, job: int, by: str = "") -> Job:
         """Cancel a job that is queued or running; a running one's worker learns it from its next heartbeat. `by` names
         the message that said so, for `cancelled_by`."""
-        sql = """
-            UPDATE jobs SET state = 'cancelled', lease_ms = NULL, finished_ms = :now
-            WHERE id = :job AND state IN ('queued', 'running') RETURNING *
-        """
-        with self._database.write() as db:
-            row = first_row(db, sql, {"job": job, "now": self._milliseconds()})
-            if row is not None:
-                self._note(db, row, "cancelled", by)
-        if row is not None:
-            return job_of(row)
+        if rows := self._cancel([job], by):
+            return job_of(rows[0])
         state = self.get(job).state
         raise UserError(f"Job {job} is already {state}." if state is not JobState.FAILED else f"Job {job} has failed.")
+
+    def cancel_all(self, jobs: Iterable[int], by: str = "") -> list[int]:
+        """The same for several, at once; those that were still queued or running, oldest first."""
+        return sorted(row["id"] for row in self._cancel(jobs, by))
 
     # ---- for workers ----
 
@@ -201,6 +198,17 @@ class Jobs(JobReader):
             self._note(db, row, "lost", f"by {row['worker']}")
             if row["state"] == JobState.FAILED:
                 self._note(db, row, "failed", row["error"])
+
+    def _cancel(self, jobs: Iterable[int], by: str) -> list[Row]:
+        sql = """
+            UPDATE jobs SET state = 'cancelled', lease_ms = NULL, finished_ms = :now
+            WHERE id IN (SELECT value FROM json_each(:jobs)) AND state IN ('queued', 'running') RETURNING *
+        """
+        with self._database.write() as db:
+            rows = list(db.query(sql, {"jobs": json.dumps(list(jobs)), "now": self._milliseconds()}))
+            for row in rows:
+                self._note(db, row, "cancelled", by)
+        return rows
 
     def _settle(self, db: sqlite_utils.Database, job: int, attempt: int, change: str, parameters: Parameters) -> Row:
         """End an attempt: its job gets `change` and loses lease and progress. Fenced when it does not hold the job."""

@@ -325,6 +325,20 @@ async def test_to_answer_a_plan_with_cancel_throws_it_away_and_cancels_no_film(t
         assert [job.id for job in w.studio.jobs.queue()] == [running.id]
 
 
+async def test_cancel_all_cancels_every_film_of_who_says_it_and_names_them(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        allow(w)
+        await film(w)
+        card = w.last
+        await film(w)
+        await w.say(w.bob, "5 s of my cat, she sleeps", w.photo)
+        await w.say(w.ann, "cancel all", reply_to=card)
+        assert w.last.content == "Cancelled: job 1, job 2."
+        assert [job.id for job in w.studio.jobs.queue()] == [3]
+        await w.turn()
+        assert "Cancelled" in texts_of(w.fresh(card))
+
+
 async def test_to_answer_a_film_with_cancel_cancels_what_goes_on_from_it_and_no_other(tmp_path: Path) -> None:
     async with world(tmp_path, discord_approve=False) as w:
         allow(w)
@@ -336,7 +350,7 @@ async def test_to_answer_a_film_with_cancel_cancels_what_goes_on_from_it_and_no_
         other, further = w.studio.jobs.queue()
         assert further.errand.parent == take.id
         await w.say(w.ann, "cancel", reply_to=shown)
-        assert w.last.content == f"Job {further.id} is cancelled."
+        assert w.last.content == f"Cancelled: job {further.id}."
         await w.say(w.ann, "cancel", reply_to=shown)
         assert w.last.content == "Take 1 is filmed already, and nothing of yours that goes on from it waits."
         assert w.studio.jobs.queue() == [other]
@@ -376,7 +390,20 @@ async def test_a_question_that_answers_a_film_under_way_is_answered(tmp_path: Pa
         assert "Job 1, “My dog”: queued, number 1." in w.last.content
         for words in ("continue: he jumps", "vertical, please", "again"):
             await w.say(w.ann, words, reply_to=card)
-            assert w.last.content == "That one is still being filmed. Answer it when it is done."
+            assert w.last.content.startswith("Job 1, “My dog”, is on its way and cannot be changed any more: cancel it")
+
+
+async def test_a_change_of_a_film_under_way_says_which_film_and_what_can_be_done(tmp_path: Path) -> None:
+    async with world(tmp_path, discord_approve=False) as w:
+        await film(w)
+        for words in ("make it night", "same but slower", "vertical, please"):
+            await w.say(w.ann, words)
+            told = "Job 1, “My dog”, is on its way and cannot be changed any more: cancel it and ask again, or answer"
+            assert w.last.content.startswith(told), words
+        await w.say(w.bob, "make it night")
+        assert "add one" in texts_of(w.last), "the film is somebody else's"
+        await w.say(w.ann, "make it night, 5 s of my cat, she sleeps", w.photo)
+        assert len(w.studio.jobs.queue()) == 2, "a picture is for a new film"
 
 
 async def test_a_moderator_of_one_server_cancels_nothing_of_another(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.brief import Brief, OnPlanning, Told
+from planner.commands import calls_off
 from planner.compiler import window_seed
 from planner.director import Director
 from planner.intent import Context, understand
@@ -126,6 +127,34 @@ def test_a_remark_is_no_story(text: str, around: Context) -> None:
 def test_a_word_that_films_a_draft_is_no_story_without_one(text: str, around: Context) -> None:
     assert understand(request(text), around).kind is IntentKind.APPROVE
     assert understand(request(text, 1), around).kind is not IntentKind.APPROVE
+
+
+@pytest.mark.parametrize("around", [REPLY, CHANNEL, Context()])
+@pytest.mark.parametrize(
+    "text",
+    ["cancel all", "Cancel everything!", "please stop all of my films", "cancel them all", "cancel my jobs",
+     "alles abbrechen", "brich alle meine Filme ab", "brich bitte alles ab", "stopp alles, bitte", "cancela todo",
+     "cancélalas todas", "para todos mis vídeos por favor", "annule tout", "annule-les tous", "tout arrêter",
+     "cancela tudo", "cancele todos os meus filmes", "全部キャンセルしてください", "すべての動画を中止して", "全部取消",
+     "取消所有任务", "把我的视频都取消吧"],
+)  # fmt: skip
+def test_everything_is_cancelled_by_a_word_for_it(text: str, around: Context) -> None:
+    intent = understand(request(text), around)
+    assert (intent.kind, intent.everything, intent.job) == (IntentKind.CANCEL, True, None)
+    assert not calls_off(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["cancel", "stop it", "cancel job 12", "brich es ab", "annule ça", "取消", "stop my film"]
+)
+def test_a_film_alone_is_cancelled_where_no_word_says_all(text: str) -> None:
+    intent = understand(request(text), CHANNEL)
+    assert (intent.kind, intent.everything) == (IntentKind.CANCEL, False)
+
+
+@pytest.mark.parametrize("text", ["he stops everything", "all cars stop", "stop all the cars", "alles bricht ab"])
+def test_a_story_of_all_cancels_nothing(text: str) -> None:
+    assert understand(request(text), Context()).kind is IntentKind.FILM
 
 
 def test_a_new_picture_begins_a_new_film_unless_it_is_told_to_continue() -> None:

@@ -269,6 +269,38 @@ def test_numbers_in_words_or_by_name_hold_for_the_channel_the_draft_and_the_film
         say(studio, "film it", settings=("shft=3",))
 
 
+def test_a_change_while_the_film_waits_names_it_and_films_nothing(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    for text in ("make it night", "faster, please", "again but calmer"):
+        with pytest.raises(UserError, match=f"Job {job.id}, “A dog runs”, is on its way and cannot be changed"):
+            say(studio, text)
+    assert "Set for this channel" not in " ".join(say(studio, "settings").lines)
+    with pytest.raises(UserError, match="add one"):
+        say(studio, "make it night", requester="bob")
+    assert board(say(studio, "make it night, a car stops, 5 s", photo)).title != job.plan.storyboard.title
+
+
+def test_a_change_means_the_own_film_that_waits_unless_one_has_ended_since(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo, requester="bob")
+    first = say(studio, "film it", requester="bob").job
+    say(studio, "a car stops, 5 s", photo)
+    second = say(studio, "film it").job
+    say(studio, "a cat sleeps, 5 s", photo)
+    third = say(studio, "film it").job
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    film(studio, first.id)
+    with pytest.raises(UserError, match=f"Job {third.id}, “A cat sleeps”, is on its way"):
+        say(studio, "make it night")
+    film(studio, second.id)
+    changed = say(studio, "make it night").draft
+    assert changed is not None
+    assert changed.draft.plan.storyboard.title == "A car stops"
+
+
 def test_cancel_means_the_own_newest_job_or_the_named_one(studio: Studio, photo: Path) -> None:
     say(studio, "a dog runs, 5 s", photo)
     job = say(studio, "film it").job
@@ -278,6 +310,40 @@ def test_cancel_means_the_own_newest_job_or_the_named_one(studio: Studio, photo:
         say(studio, "cancel job 99")
     assert say(studio, "stop stop!").lines == (f"Job {job.id} is cancelled.",)
     assert studio.jobs.get(job.id).state is JobState.CANCELLED
+
+
+def test_cancel_all_means_every_open_job_of_the_asker_here_and_the_draft(studio: Studio, photo: Path) -> None:
+    def queued(**more: Any) -> int:
+        say(studio, "a dog runs, 5 s", photo, **more)
+        job = say(studio, "film it", **more).job
+        assert job is not None
+        return job.id
+
+    first, bobs, second = queued(), queued(requester="bob"), queued()
+    elsewhere = queued(channel="kitchen")
+    assert studio.jobs.claim("w", 30) is not None
+    said = say(studio, "cancel all", message="7")
+    assert said.lines == (f"Jobs {first}, {second} are cancelled.",)
+    third = queued()
+    assert say(studio, "cancel all", message="7").lines == said.lines, "it is heard again"
+    assert [job.id for job in studio.jobs.open_in("garden")] == [bobs, third]
+    say(studio, "a car stops, 5 s", photo)
+    assert say(studio, "cancel everything").lines == (f"Job {third} is cancelled.", "The draft is thrown away.")
+    assert say(studio, "cancel everything").lines == ("There is nothing of yours to cancel here.",)
+    assert {job.id for job in studio.jobs.queue()} == {bobs, elsewhere}
+
+
+def test_cancel_all_that_answers_a_take_means_all_that_goes_on_from_it(studio: Studio, photo: Path) -> None:
+    say(studio, "a dog runs, 5 s", photo)
+    job = say(studio, "film it").job
+    assert job is not None
+    take = film(studio, job.id)
+    say(studio, "a car stops, 5 s", photo)
+    other = say(studio, "film it").job
+    assert other is not None
+    further = [reply.job.id for _ in range(2) if (reply := say(studio, "again", take=take)).job]
+    assert say(studio, "cancel all", take=take).lines == (f"Jobs {further[0]}, {further[1]} are cancelled.",)
+    assert [job.id for job in studio.jobs.queue()] == [other.id]
 
 
 def test_cancel_that_answers_a_take_means_what_goes_on_from_it_and_then_the_draft(studio: Studio, photo: Path) -> None:
@@ -390,6 +456,26 @@ def test_a_model_is_asked_what_a_message_means_where_the_rules_cannot_know(setti
         body for body in script.asked if "kind" in body["response_format"]["json_schema"]["schema"]["properties"]
     )
     assert "A draft is being discussed" in question["messages"][-1]["content"]
+
+
+def test_a_model_may_say_that_words_mean_the_film_that_waits(settings: BotSettings, photo: Path) -> None:
+    def answers(body: dict[str, Any]) -> str:
+        form = body["response_format"]["json_schema"]["schema"]
+        if "kind" in form["properties"]:
+            asked = body["messages"][-1]["content"]
+            return json.dumps({"kind": "revise" if "Their film that waits" in asked else "film"})
+        return json.dumps(least(form))
+
+    async def act(studio: Studio) -> None:
+        conversation = Conversation(studio)
+        await conversation.talk(Wish("a duck swims, 5 s", "garden", "ann", (photo,)))
+        await conversation.talk(Wish("film it", "garden", "ann"))
+        with pytest.raises(UserError, match="add one"):
+            await conversation.talk(Wish("snow would be nicer", "garden", "bob"))
+        with pytest.raises(UserError, match=r"Job 1, .* is on its way"):
+            await conversation.talk(Wish("snow would be nicer", "garden", "ann"))
+
+    with_model(Script([answers]), settings, act)
 
 
 def test_a_model_that_sees_is_shown_small_pictures_and_their_colours(settings: BotSettings, tmp_path: Path) -> None:

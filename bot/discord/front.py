@@ -21,12 +21,12 @@ from bot.discord.halves import completed
 from bot.discord.rest import passes
 from bot.discord.safe import one_line
 from bot.discord.settings import DiscordSettings
-from bot.discord.shown import not_filmed, require_open, shown_by
+from bot.discord.shown import cancelled_text, not_filmed, on_its_way, require_open, shown_by
 from bot.discord.texts import say
 from bot.proposal import Proposal
 from bot.studio import Studio, new_seed
 from bot.wish import Wish, require_place
-from planner.intent import calls_off
+from planner.commands import calls_off
 from storage.cards import Withdrawn
 from storage.schema import Card, Draft, IntentKind, Job, JobState, Policy, Request, Style, Take, UserError
 
@@ -62,8 +62,10 @@ class Front(Forgetting):
         async with pictures_of(ask.attachments, self.settings.discord_picture_mib, self._cdn) as pictures:
             wish = self._wish(ask, policy, pictures, take=take.id if take else None)
             turn = await self.conversation.hear(wish, CardDesk(self.studio.cards, former))
-        if waits and not turn.asks:
+        if waits and not turn.asks and not turn.intent.everything:
             raise waits
+        if turn.too_late:
+            raise on_its_way(turn.too_late, ask.locale)
         if turn.films and turn.intent.kind is not IntentKind.FILM and turn.context.take:
             self.require_continue(ask, turn.context.take)  # also the channel's last one, which nobody named
         if not turn.films:
@@ -73,7 +75,8 @@ class Front(Forgetting):
                 await (self.board.refresh if filmed else self.board.drop)(former.id)
             if reply.job and former:
                 return ()
-            return tuple(one_line(line, LONGEST_LINE) for line in reply.lines)  # they may quote people
+            lines = tuple(one_line(line, LONGEST_LINE) for line in reply.lines)  # they may quote people
+            return (cancelled_text(reply.cancelled, ask.locale), *lines[1:]) if reply.cancelled else lines
 
         async def direct(card: Card) -> Reply:
             told = replace(turn, desk=CardDesk(self.studio.cards, former, card))

@@ -1,8 +1,13 @@
 """What a message of ours shows."""
 
+from collections.abc import Sequence
+
+from bot.discord.safe import one_line
 from bot.discord.texts import say
 from bot.studio import Studio
-from storage.schema import Card, Take, UserError
+from storage.schema import Card, Job, Take, UserError
+
+LONGEST_TITLE = 100  # letters
 
 
 def shown_by(studio: Studio, message: int) -> tuple[Take | None, Card | None]:
@@ -21,8 +26,21 @@ def card_of(studio: Studio, message: int) -> int | None:
 
 def not_filmed(studio: Studio, card: Card, locale: str) -> UserError:
     """What is said of a card that has led to no take: it is on its way, or came to nothing."""
-    over = card.closed if card.job is None else studio.jobs.get(card.job).state.final
-    return UserError(say(locale, "error.never_filmed" if over else "error.not_filmed_yet"))
+    job = studio.jobs.get(card.job) if card.job is not None else None
+    if job and not job.state.final:
+        return on_its_way(job, locale)
+    return UserError(say(locale, "error.never_filmed" if job or card.closed else "error.not_filmed_yet"))
+
+
+def on_its_way(job: Job, locale: str) -> UserError:
+    """What is said to who wants something of a film that waits or is filmed."""
+    title = one_line(job.plan.storyboard.title, LONGEST_TITLE)
+    return UserError(say(locale, "error.on_its_way", job=job.id, title=title))
+
+
+def cancelled_text(jobs: Sequence[int], locale: str) -> str:
+    """Which jobs are cancelled."""
+    return say(locale, "done.cancelled_jobs", jobs=", ".join(say(locale, "card.job", job=job) for job in jobs))
 
 
 def require_open(card: Card, locale: str) -> None:

@@ -106,5 +106,6 @@ class Intent(Value):
     seconds: Annotated[float, Field(gt=0)] | None = None
     take: int | None = None  # the take to continue, film again or revise
     job: int | None = None  # the job to cancel
+    everything: bool = False  # all jobs of the person are to be cancelled
     avoid: tuple[str, ...] = ()  # what must not be seen
     wishes: Wishes = Wishes()
