@@ -68,7 +68,7 @@ def channel(number: int) -> Json:
 
 @dataclass
 class Fault:
-    """What goes wrong with requests of a method to paths like this one, so many times."""
+    """What goes wrong with requests of a method to paths like this one, so many times; a path may name its query."""
 
     method: str
     path: str
@@ -248,7 +248,9 @@ class Server:
         """Note the call; go wrong if that is wanted."""
         path = request.path.removeprefix("/api/v10")
         self.calls.append((request.method, path))
-        fault = next((f for f in self.faults if f.method == request.method and re.search(f.path, path)), None)
+        asked = (path, f"{path}?{request.query_string}")
+        alike = [f for f in self.faults if f.method == request.method and any(re.search(f.path, a) for a in asked)]
+        fault = next(iter(alike), None)
         if fault is None:
             return await handler(request)
         fault.times -= 1

@@ -169,3 +169,28 @@ async def test_killed_while_discord_does_what_it_was_asked(
             await p.film()
         await until(lambda: p.settled_with(1))
         p.require_once(1)
+
+
+async def test_a_reaction_to_a_film_that_was_sent_and_not_noted_is_heard_by_the_next_life(tmp_path: Path):
+    """That life looks through what it missed before it finds that its film is there already."""
+    async with place(tmp_path) as p:
+        await p.connect()
+        await p.server.say(ANN, STORY, photo=p.photo)
+        await until(p.studio.jobs.queue)
+
+        async def react_and_kill() -> None:
+            await p.server.react(BOB, p.server.films()[0], "🔁")
+            await p.kill()
+
+        p.server.faults.append(Fault("POST", f"{ROOM}$", after=True, kill=react_and_kill))
+        await p.film()
+        await until(lambda: not p.bot.alive)
+        read, looks_for_it = p.studio.manners.note(NOTE), rf"{ROOM}\?.*after="
+        p.server.faults.append(Fault("GET", looks_for_it, status=409, times=float("inf")))
+        await p.connect()
+        await until(lambda: p.studio.manners.note(NOTE) != read)
+        p.server.faults.clear()
+        await until(p.studio.jobs.queue)
+        await p.film()
+        await until(lambda: p.settled_with(2))
+        p.require_once(2)

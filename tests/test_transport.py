@@ -343,3 +343,33 @@ async def test_a_boosted_server_takes_larger_files_and_all_others_what_the_owner
             assert w.client.board.delivery.limit_of(None) == round(9.5 * 2**20)
     async with wire(tmp_path / "plain", discord_upload_mib=19.0) as w:
         assert w.client.board.delivery.limit_of(w.client.get_channel(CHANNEL)) == 19 * 2**20
+
+
+async def test_a_reaction_that_comes_before_we_are_told_that_the_film_is_sent_is_heard(tmp_path: Path) -> None:
+    async with wire(tmp_path) as w:
+        card, told = await w.card(), asyncio.Event()
+        w.server.faults.append(Fault("POST", MESSAGES, after=True, waits=told))
+        await w.film(card)
+        await until(w.server.films)
+        (film,) = w.server.films()
+        await w.server.react(BOB, film, "🔁")
+        await w.server.react(ANN, film, "🔁")
+        taken_back = next(e for e in reversed(w.server.log) if e["t"] == "MESSAGE_REACTION_ADD")
+        await w.server.dispatch("MESSAGE_REACTION_REMOVE", taken_back["d"])
+        await w.heard()
+        told.set()
+        await until(lambda: len(w.studio.jobs.recent()) == 2)
+        await w.heard()
+        assert [job.errand.requester for job in w.studio.jobs.recent()] == [f"discord:{BOB}", f"discord:{ANN}"]
+
+
+async def test_a_reaction_that_comes_before_we_are_told_that_the_card_is_sent_is_heard(tmp_path: Path) -> None:
+    async with wire(tmp_path) as w:
+        told = asyncio.Event()
+        w.server.faults.append(Fault("POST", MESSAGES, after=True, waits=told))
+        await w.server.say(ANN, "@ 5 s of my dog, he runs", photo=w.photo)
+        await until(w.server.cards)
+        await w.server.react(ANN, w.server.cards()[0], "❌")
+        await until(lambda: w.client.hearing._early)
+        told.set()
+        await until(lambda: "Cancelled" in json.dumps(w.server.cards()))

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import discord
 
@@ -28,6 +29,9 @@ from storage.database import Unreadable
 from storage.forget import Forgotten
 from storage.logs import about
 from storage.schema import Card, Job, JobState, UserError
+
+if TYPE_CHECKING:
+    from bot.discord.client import LongtakeClient
 
 log = logging.getLogger(__name__)
 CARDS_AT_ONCE, UPLOADS_AT_ONCE = 16, 3
@@ -54,7 +58,7 @@ class Shown:
 class Board:
     """Posts cards, keeps them true, and hands over what is filmed."""
 
-    def __init__(self, client: discord.Client, studio: Studio, settings: DiscordSettings) -> None:
+    def __init__(self, client: "LongtakeClient", studio: Studio, settings: DiscordSettings) -> None:
         self._client = client
         self._studio = studio
         self.opening = Opening(client, studio)

@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import discord
 
@@ -25,6 +26,9 @@ from bot.shrink import Copies
 from bot.studio import Studio
 from storage.footage import first_frame
 from storage.schema import Card, Job, Take, UserError
+
+if TYPE_CHECKING:
+    from bot.discord.client import LongtakeClient
 
 log = logging.getLogger(__name__)
 SEEDED = ("🔁", "▶️")
@@ -53,7 +57,7 @@ class Parcel:
 class Delivery:
     """Posts takes."""
 
-    def __init__(self, client: discord.Client, studio: Studio, settings: DiscordSettings) -> None:
+    def __init__(self, client: "LongtakeClient", studio: Studio, settings: DiscordSettings) -> None:
         self._client = client
         self._studio = studio
         self._settings = settings
@@ -80,6 +84,7 @@ class Delivery:
                 await message.delete()
                 return
             self._studio.cards.change(card.id, take_message=str(message.id))
+            self._client.hearing.noted(message.id)
             log.info("take %d is posted", take.id)
             await _seed(message)
 
@@ -88,6 +93,7 @@ class Delivery:
         most = most_bytes or self.limit_of(channel)
         message = await self._send(channel, Parcel(take, locale, take_text(take, locale), most))
         self._studio.takes.post(take.id, str(message.id), key_of(channel))
+        self._client.hearing.noted(message.id)
         return message
 
     async def send_to(self, person: discord.User | discord.Member, take: Take, locale: str) -> discord.Message:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bot.discord.client import LongtakeClient
 
 log = logging.getLogger(__name__)
+MOST_EARLY = 1000  # messages that nothing is known of, to which somebody reacted
 
 
 class Hearing:
@@ -30,6 +31,7 @@ class Hearing:
     def __init__(self, client: "LongtakeClient") -> None:
         self._client = client
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._early: dict[int, dict[str, tuple[Reaction, discord.Member | None]]] = {}  # by message, and event
 
     def __contains__(self, event: str) -> bool:
         return event in self._tasks
@@ -47,10 +49,20 @@ class Hearing:
         self._answer_once(f"message:{message.id}", key_of(message.channel), lambda: self._answered_again(message))
 
     def see(self, reaction: Reaction, member: discord.Member | None) -> None:
-        """Begin to do what a reaction to something of ours says, once."""
+        """Begin to do what a reaction to something of ours says, once: now, or when it is noted what the message shows,
+        which may have been sent a moment ago."""
         take, card = shown_by(self._client.studio, reaction.message)
-        if (take or card) and self._client.studio.seen.begin(reaction.event, reaction.channel):
+        if not (take or card):
+            self._early.setdefault(reaction.message, {})[reaction.event] = (reaction, member)
+            if len(self._early) > MOST_EARLY:
+                del self._early[next(iter(self._early))]
+        elif self._client.studio.seen.begin(reaction.event, reaction.channel):
             self.see_again(reaction, member)
+
+    def noted(self, message: int) -> None:
+        """It is noted what a message of ours shows: do what reactions to it said before."""
+        for reaction, member in self._early.pop(message, {}).values():
+            self.see(reaction, member)
 
     def see_again(self, reaction: Reaction, member: discord.Member | None = None) -> None:
         """Do what a reaction says that was begun."""
@@ -58,6 +70,7 @@ class Hearing:
 
     async def unsee(self, reaction: Reaction) -> None:
         """A reaction was taken back: so is what it says, once that is done."""
+        self._early.get(reaction.message, {}).pop(reaction.event, None)
         if (task := self._tasks.get(reaction.event)) is not None:
             await asyncio.wait([task])
         await take_back(self._client, reaction)

@@ -1,6 +1,7 @@
 """The first post of a card: once a request, however often it is tried, and whoever is killed meanwhile."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import discord
 
@@ -14,13 +15,16 @@ from bot.discord.texts import say
 from bot.studio import Studio
 from storage.schema import Card, UserError
 
+if TYPE_CHECKING:
+    from bot.discord.client import LongtakeClient
+
 KEPT_WORDS = 300  # letters of what was asked, on a card
 
 
 class Opening:
     """Opens cards, and knows which requests are being understood or planned in this process."""
 
-    def __init__(self, client: discord.Client, studio: Studio) -> None:
+    def __init__(self, client: "LongtakeClient", studio: Studio) -> None:
         self._client = client
         self._studio = studio
         self._directed: set[int] = set()
@@ -45,7 +49,7 @@ class Opening:
             if isinstance(error, discord.Forbidden):
                 raise UserError(say(ask.locale, "error.may_not_post")) from error
             raise
-        return self._studio.cards.change(card.id, message=str(message.id)), face
+        return self._noted(card, message), face
 
     def begun(self, event: str) -> Card | None:
         """The card of an event of which nothing came yet."""
@@ -57,7 +61,7 @@ class Opening:
         channel = None if card.message else await channel_of(self._client, card.channel)
         sent = await found(channel, "card", card.id, card.opened) if channel else None
         if sent is not None:
-            self._studio.cards.change(card.id, message=str(sent.id))
+            self._noted(card, sent)
 
     def directs(self, card: int) -> bool:
         """Whether a card's request is being understood or planned in this process."""
@@ -66,6 +70,12 @@ class Opening:
     def directed(self, card: Card) -> None:
         """What a card asked is planned, or came to nothing."""
         self._directed.discard(card.id)
+
+    def _noted(self, card: Card, message: discord.Message) -> Card:
+        """The card, which knows its message; reactions may have been there first."""
+        card = self._studio.cards.change(card.id, message=str(message.id))
+        self._client.hearing.noted(message.id)
+        return card
 
     def _new(self, ask: Ask) -> Card:
         return self._studio.cards.open(
