@@ -1,5 +1,6 @@
 """Answers to questions, from facts alone: the queue, the takes and what they took, the settings. Nothing is guessed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.progress import clock, progress_text
@@ -41,6 +42,12 @@ def answer(intent: Intent, facts: Facts) -> tuple[str, ...]:
             return _settings(facts)
         case _:
             return HELP
+
+
+def cancelled(jobs: Sequence[int]) -> str:
+    """The sentence that says which jobs are cancelled."""
+    numbers = ", ".join(map(str, jobs))
+    return f"Job {numbers} is cancelled." if len(jobs) == 1 else f"Jobs {numbers} are cancelled."
 
 
 def _queue(facts: Facts) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bot.answers import Facts, answer
+from bot.answers import Facts, answer, cancelled
 from bot.proposal import Proposal
 from bot.studio import Studio, quietly
 from bot.wish import Wish
@@ -221,9 +221,7 @@ class Conversation:
 
 def _cancelled(jobs: Sequence[int], *more: str) -> Reply:
     """The reply that says which jobs are cancelled."""
-    numbers = ", ".join(map(str, jobs))
-    line = f"Job {numbers} is cancelled." if len(jobs) == 1 else f"Jobs {numbers} are cancelled."
-    return Reply((line, *more), cancelled=tuple(jobs))
+    return Reply((cancelled(jobs), *more), cancelled=tuple(jobs))
 
 
 def _goes_on(job: Job, take: Take) -> bool:

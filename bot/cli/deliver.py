@@ -1,7 +1,6 @@
 """From a plan to a video at the place where it was asked for."""
 
 import argparse
-import contextlib
 import shutil
 import signal
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from bot.answers import cancelled
 from bot.cli import display
 from bot.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, answer, complain, say
 from bot.crew import WorkerFailed
@@ -33,11 +33,12 @@ class Delivery:
     video: Path = Path()
 
 
-def film(studio: Studio, proposals: Sequence[Proposal], options: Options) -> int:
-    """Queue plans, watch them being filmed, and leave each video where it was asked for."""
+def film(studio: Studio, proposals: Sequence[Proposal], options: Options, made_from: Sequence[Path]) -> int:
+    """Queue plans, which are made from such files, watch them being filmed, and leave each video where it was asked
+    for."""
     outs = numbered(options.out, len(proposals))
     for place in filter(None, outs):
-        require_free(place, handed_in(options))
+        require_free(place, made_from)
     told: list[tuple[str, ...]] = []
     for proposal in proposals:
         if not options.json and proposal.notes not in told:
@@ -75,14 +76,10 @@ def deliver_all(studio: Studio, asked: Sequence[tuple[Job, Path | None, tuple[st
 
 def call_off(studio: Studio, jobs: Sequence[Job]) -> bool:
     """Cancel those of the jobs that have not ended, and say so. Whether there was one."""
-    cancelled = []
-    for job in jobs:
-        with contextlib.suppress(UserError):  # it has ended
-            cancelled.append(str(studio.cancel(job.id).id))
-    if cancelled:
-        several = len(cancelled) > 1
-        complain(f"Job{'s' * several} {', '.join(cancelled)} {'are' if several else 'is'} cancelled.", EXIT_INTERRUPTED)
-    return bool(cancelled)
+    called_off = studio.jobs.cancel_all(job.id for job in jobs)
+    if called_off:
+        complain(cancelled(called_off), EXIT_INTERRUPTED)
+    return bool(called_off)
 
 
 def deliver(studio: Studio, job: Job, notes: Sequence[str], options: Options) -> int:
@@ -166,13 +163,6 @@ def numbered(out: Path | None, count: int) -> list[Path | None]:
     if out is None or count == 1:
         return [out] * count
     return [out.with_stem(f"{out.stem}-{number}") for number in range(1, count + 1)]
-
-
-def handed_in(options: Options) -> list[Path]:
-    """Every file that a command names to read from."""
-    named = [getattr(options, name, None) for name in ("video", "guide", "guide_mask")]
-    pictures = (*getattr(options, "images", []), *getattr(options, "anchors", []))
-    return [*pictures, *filter(None, named)]
 
 
 def require_free(out: Path, inputs: Sequence[Path]) -> None:

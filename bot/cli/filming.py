@@ -45,7 +45,7 @@ def again(options: Options) -> int:
 def film_all(options: Options, ask: Callable[[Studio, OnPlanning], Awaitable[list[Proposal]]]) -> int:
     """Plan, and film each plan as often as it was asked for."""
     studio, proposals = plan_with(options, ask)
-    return film(studio, repeated(proposals, options.repeat, new_seed), options)
+    return film(studio, repeated(proposals, options.repeat, new_seed), options, wish(options).files)
 
 
 async def _alone(proposal: Awaitable[Proposal]) -> list[Proposal]:
